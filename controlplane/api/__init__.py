@@ -1,0 +1,1 @@
+"""The HTTP API: records intent, reads the store, never acts."""

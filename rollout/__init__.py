@@ -1,0 +1,1 @@
+"""What a rollout is and what to do next. Pure: standard library and `judge` only, no clock, no I/O."""
