@@ -31,7 +31,9 @@ class Sample:
 
     def __post_init__(self) -> None:
         if self.requests < 0 or self.errors < 0 or self.errors > self.requests:
-            raise InvalidSamples(f"impossible counts: {self.errors} errors in {self.requests} requests (version {self.version})")
+            raise InvalidSamples(
+                f"impossible counts: {self.errors} errors in {self.requests} requests (version {self.version})"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -294,4 +294,4 @@ class Observed:
     deployments: tuple[Deployment, ...] | Unknown = Unknown("not asked")
     gateway: GatewayState | Unknown = Unknown("not asked")
     samples: tuple[Sample, ...] | Unknown = Unknown("not asked")
-    alias: int | None | Unknown = Unknown("not asked")
+    alias: int | Unknown | None = Unknown("not asked")
