@@ -171,6 +171,7 @@ class Status:
     holds: tuple[Hold, ...] = ()
     judge: JudgeState | None = None
     verdict: Verdict | None = None
+    unclear_since: datetime | None = None  # since when the evidence has been blind or insufficient, for the deadlines
     had_traffic: bool = False  # the challenger was ever given a weight
     alias_moved: bool = False  # the champion alias was (perhaps) moved to the challenger
     decided_at: datetime | None = None  # when it was decided to promote or to roll back
@@ -198,11 +199,20 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class RegistryNote:
+    """Something the registry should be told when it listens: an alias, or tags on a version. Not waited for."""
+
+    version: int | None
+    alias: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRecord:
     """What slipway serves of one model: the desired split with its epoch, and the champion behind it.
 
     epoch: counts the changes of the split; the gateway tags each request with the epoch it arrived under.
-    previous: the champion before this one, where `undo` goes after the old replicas are gone.
+    previous: the champion before this one. outbox: what the registry has not been told yet, oldest first.
     """
 
     model: str
@@ -211,6 +221,7 @@ class ModelRecord:
     replicas: int = 1
     split: Split | None = None
     epoch: int = 0
+    outbox: tuple[RegistryNote, ...] = ()
     revision: int = 0
 
 
