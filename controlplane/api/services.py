@@ -1,0 +1,52 @@
+"""What the API needs of the rest of the control plane, as plain values put together once by `controlplane.main`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from controlplane import broadcast
+from rollout import ports
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedVersion:
+    """What one version got of the traffic in the window."""
+
+    version: int
+    requests: int
+    errors: int
+    share_pct: float
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedSplit:
+    """The traffic of the last seconds as the gateways counted it. `reason` says why it is unknown; None: it is known."""
+
+    window_s: float = 0.0
+    requests_per_s: float | None = None
+    versions: tuple[ObservedVersion, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The ports, and the few functions by which the API touches the running loop.
+
+    wake: tells the loop to look at this model now. traffic: what was counted lately, from memory, without waiting.
+    changes: told after every save of the API; the loop tells it after its own. max_body_bytes: larger bodies get a 413.
+    """
+
+    store: ports.Store
+    registry: ports.Registry
+    gateway: ports.Gateway
+    runtime: ports.Runtime
+    wake: Callable[[str], None]
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
+    traffic: Callable[[str], ObservedSplit]
+    changes: broadcast.Broadcast
+    version: str
+    max_body_bytes: int = 1024 * 1024
+    heartbeat_s: float = 15.0
