@@ -171,7 +171,6 @@ class Status:
     holds: tuple[Hold, ...] = ()
     judge: JudgeState | None = None
     verdict: Verdict | None = None
-    unclear_since: datetime | None = None  # since when the evidence has been blind or insufficient, for the deadlines
     had_traffic: bool = False  # the challenger was ever given a weight
     alias_moved: bool = False  # the champion alias was (perhaps) moved to the challenger
     decided_at: datetime | None = None  # when it was decided to promote or to roll back

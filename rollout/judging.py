@@ -1,0 +1,70 @@
+"""Which question the judge is asked in which phase. Pure; called by the loop between observe and advance.
+
+starting: the champion's counts are its baseline. progressing: both arms run side by side. promoting and probation: the
+challenger runs alone and is held against the champion's past.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+
+from judge.ceiling import decide_alone, observe_baseline
+from judge.decide import decide
+from judge.evidence import State, fresh
+from judge.samples import Sample
+from judge.verdict import Label, Verdict
+
+from .events import Event, Kind
+from .model import Observed, Phase, Rollout, Unknown
+
+_LOOKING = frozenset({Phase.STARTING, Phase.PROGRESSING, Phase.PROMOTING, Phase.PROBATION})
+
+
+def looks(rollout: Rollout) -> bool:
+    """Does the judge want the counts in this phase?"""
+    return rollout.status.phase in _LOOKING and rollout.spec.champion is not None
+
+
+def judge(rollout: Rollout, observed: Observed) -> tuple[Rollout, tuple[Event, ...]]:
+    """The rollout with the judge's new state and verdict, and an event when the label changed.
+
+    The first readable counts only set the cursor: what happened before the rollout is not held for or against it.
+    """
+    if not looks(rollout):
+        return rollout, ()
+    samples = None if isinstance(observed.samples, Unknown) else observed.samples
+    blind_reason = observed.samples.reason if isinstance(observed.samples, Unknown) else ""
+    state = rollout.status.judge
+    if state is None:
+        if samples is not None:
+            state = replace(fresh(zlib.crc32(rollout.id.encode())), cursor=_base(samples))
+        return replace(rollout, status=replace(rollout.status, judge=state)), ()
+    after, verdict = _ask(rollout, state, samples, blind_reason)
+    before = rollout.status.verdict
+    status = replace(rollout.status, judge=after, verdict=verdict or before)
+    told = verdict is not None and (before is None or before.label is not verdict.label)
+    return replace(rollout, status=status), (_event(rollout, observed, verdict),) if told and verdict else ()
+
+
+def _ask(
+    rollout: Rollout, state: State, samples: tuple[Sample, ...] | None, blind_reason: str
+) -> tuple[State, Verdict | None]:
+    spec = rollout.spec
+    assert spec.champion is not None
+    if rollout.status.phase is Phase.STARTING:
+        return (state if samples is None else observe_baseline(state, samples, spec.champion)), None
+    question = decide if rollout.status.phase is Phase.PROGRESSING else decide_alone
+    return question(
+        spec.policy, state, samples, champion=spec.champion, challenger=spec.version, blind_reason=blind_reason
+    )
+
+
+def _base(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    return tuple(sorted(samples, key=lambda sample: (sample.gateway, sample.epoch, sample.version)))
+
+
+def _event(rollout: Rollout, observed: Observed, verdict: Verdict) -> Event:
+    sentence = verdict.reason if verdict.label is not Label.BLIND else f"Blind: {verdict.reason}"
+    data: dict[str, object] = {"label": verdict.label.value, "judge": verdict.judge}
+    return Event(rollout.id, rollout.spec.model, observed.now, Kind.VERDICT, sentence, data=data)
