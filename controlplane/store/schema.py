@@ -1,0 +1,64 @@
+"""The tables as queries see them. Their making is in migrations/; a test holds the two together."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, DateTime, Index, Integer, MetaData, String, Table, Text, func, true
+
+METADATA = MetaData()
+
+models = Table(
+    "models",
+    METADATA,
+    Column("name", String(250), primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+rollouts = Table(
+    "rollouts",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),  # the order in which they were made
+    Column("id", String(100), nullable=False, unique=True),
+    Column("model", String(250), nullable=False),
+    Column("phase", String(20), nullable=False),
+    Column("open", Boolean, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("created_at", DateTime, nullable=False, server_default=func.now()),
+    Column("updated_at", DateTime, nullable=False, server_default=func.now(), onupdate=func.now()),
+    Column("body", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+# at most one open rollout per model, whoever writes
+ONE_OPEN = Index(
+    "one_open_rollout_per_model",
+    rollouts.c.model,
+    unique=True,
+    sqlite_where=rollouts.c.open == true(),
+    postgresql_where=rollouts.c.open == true(),
+)
+Index("rollouts_of_model", rollouts.c.model, rollouts.c.seq)
+
+events = Table(
+    "events",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("rollout_id", String(100), nullable=False),
+    Column("model", String(250), nullable=False),
+    Column("at", String(40), nullable=False),  # ISO 8601 with zone, as the event says
+    Column("kind", String(20), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("events_of_rollout", events.c.rollout_id, events.c.seq)
+Index("events_of_model", events.c.model, events.c.seq)
+
+idempotency = Table(
+    "idempotency",
+    METADATA,
+    Column("key", String(200), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("rollout_id", String(100), nullable=False),
+    Column("created_at", DateTime, nullable=False, server_default=func.now()),
+)
