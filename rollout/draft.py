@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from .events import Event, Kind
 from .model import (
@@ -22,6 +22,7 @@ from .model import (
     RegistryNote,
     Rollout,
     Split,
+    Status,
     Unknown,
 )
 
@@ -53,7 +54,7 @@ class Draft:
         self.before = rollout
         self.spec = rollout.spec
         self.requests = rollout.requests
-        self.status = rollout.status
+        self.status = _mended(rollout.status, observed.now)
         self.record = record
         self.observed = observed
         self.now = observed.now
@@ -94,8 +95,8 @@ class Draft:
 
     def held_for_s(self, reason: HoldReason) -> float:
         """How long this hold has lasted without a break, this pass included."""
-        since = next((hold.since for hold in self.before.status.holds if hold.reason is reason), self.now)
-        return max(0.0, (self.now - since).total_seconds())
+        since = next((hold.since for hold in self.status.holds if hold.reason is reason), self.now)
+        return (self.now - since).total_seconds()
 
     def elapsed(self, seconds: float) -> bool:
         """Has the phase lasted so long?"""
@@ -124,7 +125,7 @@ class Draft:
         return acked is not None and acked.split == self.record.split and acked.epoch == self.record.epoch
 
     def finish(self) -> Next:
-        was = {hold.reason: hold for hold in self.before.status.holds}
+        was = {hold.reason: hold for hold in self.status.holds}
         holds = tuple(
             Hold(reason, was[reason].since if reason in was else self.now, detail)
             for reason, detail in sorted(self.holds.items())
@@ -140,6 +141,16 @@ class Draft:
         check_invariants(after, self.record)
         moved = after.status.phase is not self.before.status.phase or after.status.step != self.before.status.step
         return Next(after, self.record, tuple(self.events), 0.0 if moved and after.open else TICK_S)
+
+
+def _mended(status: Status, now: datetime) -> Status:
+    """Times from the future (an earlier process had a later clock) become now: waits start afresh, none lasts for ever."""
+    return replace(
+        status,
+        phase_since=min(now, status.phase_since),
+        step_since=status.step_since and min(now, status.step_since),
+        holds=tuple(replace(hold, since=min(now, hold.since)) for hold in status.holds),
+    )
 
 
 def check_invariants(rollout: Rollout, record: ModelRecord) -> None:

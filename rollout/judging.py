@@ -47,17 +47,13 @@ def judge(rollout: Rollout, observed: Observed) -> tuple[Rollout, tuple[Event, .
     return replace(rollout, status=status), (_event(rollout, observed, verdict),) if told and verdict else ()
 
 
-def _ask(
-    rollout: Rollout, state: State, samples: tuple[Sample, ...] | None, blind_reason: str
-) -> tuple[State, Verdict | None]:
+def _ask(rollout: Rollout, state: State, samples: tuple[Sample, ...] | None, blind_reason: str) -> tuple[State, Verdict | None]:
     spec = rollout.spec
     assert spec.champion is not None
     if rollout.status.phase is Phase.STARTING:
         return (state if samples is None else observe_baseline(state, samples, spec.champion)), None
     question = decide if rollout.status.phase is Phase.PROGRESSING else decide_alone
-    return question(
-        spec.policy, state, samples, champion=spec.champion, challenger=spec.version, blind_reason=blind_reason
-    )
+    return question(spec.policy, state, samples, champion=spec.champion, challenger=spec.version, blind_reason=blind_reason)
 
 
 def _base(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:

@@ -122,9 +122,9 @@ def _clock_step(draft: Draft) -> None:
 
 def _restart_clock(draft: Draft) -> None:
     """Time spent held does not count towards the step: neither as bake time nor against the deadline."""
-    was = [hold.since for hold in draft.before.status.holds if hold.reason is not HoldReason.INSUFFICIENT]
+    was = [hold.since for hold in draft.status.holds if hold.reason is not HoldReason.INSUFFICIENT]
     if was and not draft.holds and draft.status.step_since is not None:
-        shifted = draft.status.step_since + max(timedelta(0), draft.now - min(was))
+        shifted = draft.status.step_since + (draft.now - min(was))
         draft.status = replace(draft.status, step_since=min(draft.now, shifted))
 
 

@@ -1,0 +1,111 @@
+"""What a rollout would need before it is started: requests and minutes per step, and a refusal when it cannot finish.
+
+Called by the API's plan endpoint with the traffic of the last seconds. Forecasts, not promises: they assume a healthy
+challenger and traffic as it is now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from judge import forecast
+
+from .model import Spec, Step, Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewStep:
+    """One step: challenger requests it needs, and minutes at today's traffic (None: no traffic to count with)."""
+
+    index: int
+    weight_pct: int
+    requests: int
+    minutes: float | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """`refusal` says why it cannot finish as it stands and what to change; None: it can."""
+
+    steps: tuple[PreviewStep, ...]
+    total_requests: int
+    total_minutes: float | None
+    refusal: str | None
+    sentences: tuple[str, ...]
+
+
+def preview(spec: Spec, *, requests_per_s: float | None, error_rate: float | None) -> Preview:
+    """requests_per_s: all traffic of the model now. error_rate: the champion's, 0 to 1; None: nothing known, taken as 0."""
+    if spec.champion is None:
+        return _at_once(f"No version serves {spec.model} yet: version {spec.version} gets all traffic once it is ready.")
+    if spec.strategy is Strategy.BLUE_GREEN or len(spec.steps) == 1:
+        warm = f"version {spec.champion} stays warm for {spec.probation_s / 60:g} min."
+        return _at_once(f"All traffic goes to version {spec.version} at once when it is ready; {warm}")
+    rate = requests_per_s or None
+    steps = _steps(spec, rate, error_rate or 0.0)
+    refusal = _refusal(spec, steps, rate)
+    total = sum(step.requests for step in steps)
+    minutes = sum(step.minutes for step in steps if step.minutes is not None) if rate else None
+    known = "no errors" if not error_rate else f"{100 * error_rate:.2g} % errors"
+    sentences = [
+        f"Step {step.index}, {step.weight_pct} %: {step.requests} requests{_time(step.minutes)}. {step.why}" for step in steps
+    ]
+    if rate and minutes is not None:
+        sentences.append(
+            f"About {_span(minutes)} at {rate:.3g} requests/s and {known} on version {spec.champion}, if it is healthy."
+        )
+    return Preview(steps, total, minutes, refusal, tuple(sentences))
+
+
+def _at_once(sentence: str) -> Preview:
+    return Preview((), 0, 0.0, None, (sentence,))
+
+
+def _steps(spec: Spec, rate: float | None, error_rate: float) -> tuple[PreviewStep, ...]:
+    found: list[PreviewStep] = []
+    seen = 0
+    judged = spec.steps[:-1]
+    for index, step in enumerate(judged, start=1):
+        requests, why = step.requests, "No finding against it until then."
+        if index == len(judged):
+            to_pass = forecast.requests_to_pass(spec.policy, error_rate, step.weight_pct)
+            requests = max(step.requests, to_pass - seen)
+            why = f"Shown to be within the margin (about {to_pass} requests in all), then all traffic."
+        seen += requests
+        found.append(PreviewStep(index, step.weight_pct, requests, _minutes(step, requests, rate), why))
+    return tuple(found)
+
+
+def _minutes(step: Step, requests: int, rate: float | None) -> float | None:
+    if rate is None:
+        return None
+    return max(step.min_s, requests / (rate * step.weight_pct / 100)) / 60
+
+
+def _refusal(spec: Spec, steps: tuple[PreviewStep, ...], rate: float | None) -> str | None:
+    if rate is None:
+        return (
+            f"No traffic was seen on {spec.model} lately, so no step could ever finish. "
+            "Send it traffic, or use the strategy blue-green."
+        )
+    deadline_min = spec.policy.insufficient_deadline_s / 60
+    for step in steps:
+        assert step.minutes is not None
+        if step.minutes > max(deadline_min, spec.steps[step.index - 1].min_s / 60):
+            return (
+                f"Step {step.index} ({step.weight_pct} %) needs about {_span(step.minutes)} at today's {rate:.3g} requests/s, "
+                f"but the policy gives up after {_span(deadline_min)}. Use larger steps, fewer requests per step, a wider "
+                "margin, or a longer insufficient_deadline_s."
+            )
+    return None
+
+
+def _time(minutes: float | None) -> str:
+    return "" if minutes is None else f", {_span(minutes)}"
+
+
+def _span(minutes: float) -> str:
+    if minutes < 1:
+        return f"{max(1, round(minutes * 60))} s"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
