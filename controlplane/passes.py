@@ -1,0 +1,115 @@
+"""One pass over one model, seven words: observe, judge, advance, save, plan, apply, tell.
+
+Level-triggered: it compares what is wanted with what is, so repeating a pass is harmless, and since the save precedes the
+apply, a crash between any two words needs no repair. Called by the loop; the only place that puts the words in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from rollout import draft, events, judging, machine, model, ports
+from rollout import plan as planning
+
+from .apply import Applied, apply, unless
+from .broadcast import Broadcast
+from .observe import Observer, Ports
+from .traffic import TrafficMeter
+
+IDLE_S = 10.0  # between looks at a model without an open rollout
+AFTER_FAILURE_S = 1.0  # an action failed: plan again from what is then seen
+REGISTRY_RETRY_S = 5.0  # the registry did not take a note of the outbox
+
+log = logging.getLogger(__name__)
+
+
+class Passes:
+    def __init__(
+        self,
+        outside: Ports,
+        *,
+        clock: Callable[[], datetime],
+        changes: Broadcast,
+        meter: TrafficMeter,
+        observe_timeout_s: float,
+        drain_s: float,
+    ) -> None:
+        self._outside = outside
+        self._observer = Observer(outside, clock=clock, timeout_s=observe_timeout_s)
+        self._clock = clock
+        self._changes = changes
+        self._meter = meter
+        self._drain_s = drain_s
+        self._outbox_retry_at: dict[str, datetime] = {}
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    async def run(self, model_name: str, interrupt: asyncio.Event) -> float:
+        """Look at the model once; the seconds until it wants to be looked at again."""
+        record = await self._outside.store.record(model_name)
+        if record is None:
+            return IDLE_S
+        rollout = await self._outside.store.open_rollout(model_name)
+        looking = asyncio.ensure_future(self._observer.observe(record, rollout))
+        if not await unless(interrupt, looking):
+            return 0.0
+        observed = looking.result()
+        if not isinstance(observed.deployments, model.Unknown):  # an urgent look asks for no counts
+            self._meter.feed(model_name, observed.now, observed.samples)
+        wake_s = IDLE_S
+        if rollout is not None:
+            judged, facts = judging.judge(rollout, observed)
+            decided = machine.advance(judged, record, observed)
+            try:
+                rollout, record = await self._save(rollout, record, decided, facts)
+            except ports.Stale:
+                return 0.0
+            wake_s = decided.wake_s
+            observed = replace(observed, gateway=await self._outside.gateway.state(model_name))
+        actions = self._due(planning.plan(record, rollout, observed), observed.now)
+        applied = await apply(actions, self._outside, drain_s=self._drain_s, interrupt=interrupt)
+        return min(wake_s, await self._settle(record, applied, actions))
+
+    async def _save(
+        self, rollout: model.Rollout, record: model.ModelRecord, decided: draft.Next, facts: tuple[events.Event, ...]
+    ) -> tuple[model.Rollout, model.ModelRecord]:
+        """Write down what was decided, if anything changed; then tell those who wait."""
+        if decided.rollout == rollout and decided.record == record:
+            return rollout, record
+        record_changed = decided.record != record
+        story = (*facts, *decided.events)
+        await self._outside.store.save(decided.rollout, decided.record if record_changed else None, story)
+        self._changes.publish(record.model)
+        for fact in story:
+            log.info(fact.sentence, extra={"model": fact.model, "rollout": fact.rollout_id, "kind": fact.kind.value})
+        saved_record = replace(decided.record, revision=record.revision + 1) if record_changed else record
+        return replace(decided.rollout, revision=rollout.revision + 1), saved_record
+
+    def _due(self, actions: tuple[planning.Action, ...], now: datetime) -> tuple[planning.Action, ...]:
+        """Notes for a registry that did not listen just now are left for later."""
+        return tuple(
+            action
+            for action in actions
+            if not isinstance(action, planning.Tell) or self._outbox_retry_at.get(action.model, now) <= now
+        )
+
+    async def _settle(self, record: model.ModelRecord, applied: Applied, actions: tuple[planning.Action, ...]) -> float:
+        """Clear a delivered note from the outbox; when to come back because of what was applied."""
+        if applied.failure is not None:
+            log.warning(applied.failure, extra={"model": record.model})
+            if isinstance(actions[applied.actions], planning.Tell):
+                self._outbox_retry_at[record.model] = self._clock() + timedelta(seconds=REGISTRY_RETRY_S)
+                return REGISTRY_RETRY_S
+            return AFTER_FAILURE_S
+        if applied.told:
+            try:
+                await self._outside.store.save(None, replace(record, outbox=record.outbox[1:]), ())
+            except ports.Stale:
+                return 0.0  # the note is told once more, which is harmless
+        moved_alias = any(isinstance(action, planning.PointAlias) for action in actions)
+        return 0.0 if applied.told or applied.interrupted or moved_alias else IDLE_S
