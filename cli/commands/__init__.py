@@ -1,0 +1,1 @@
+"""What each command does, once Typer has read its options."""

@@ -1,0 +1,183 @@
+"""`up` and `down`: the local stack from the command line. The parts themselves are in `cli.stack`.
+
+The stack's package is imported when one of these runs: it knows MLflow and Envoy, which no other command needs.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Self
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from cli import address, clock, times
+from cli.exits import Exit, Failure
+
+if TYPE_CHECKING:
+    from cli.stack.supervisor import Change
+
+StateDir = Annotated[
+    Path,
+    typer.Option("--state-dir", envvar="SLIPWAY_STATE_DIR", help="Where everything is kept: databases, artifacts, logs."),
+]
+
+
+def _port(name: str, what: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        f"--{name.replace('_', '-')}-port", envvar=f"SLIPWAY_{name.upper()}_PORT", min=1, max=65535, help=what
+    )
+    return option
+
+
+def up(
+    *,
+    state_dir: StateDir = Path(address.DEFAULT_STATE_DIR),
+    api: Annotated[int, _port("api", "The control plane's REST API.")] = 8700,
+    xds: Annotated[int, _port("xds", "Where Envoy gets its configuration.")] = 8701,
+    ingress: Annotated[int, _port("ingress", "Where clients send prediction requests.")] = 8080,
+    envoy_admin: Annotated[int, _port("envoy_admin", "Envoy's own counters and health.")] = 8702,
+    mlflow: Annotated[int, _port("mlflow", "MLflow's web interface and API.")] = 5000,
+    offset: Annotated[int, typer.Option("--port-offset", help="Raise every port by this, for a second stack.")] = 0,
+    random: Annotated[
+        bool, typer.Option("--random-ports", help="Take free ports, whichever; they are printed and noted.")
+    ] = False,
+    wait: Annotated[str, typer.Option("--wait", metavar="TIME", help="How long each part may take to answer.")] = "90s",
+) -> None:
+    """Run MLflow, Envoy and the control plane on this machine.
+
+    Stays until Ctrl-C, then stops everything it started, model replicas too. A part that dies is started again.
+    """
+    from cli.stack import config, ports, record, stack, supervisor  # noqa: PLC0415  see the module's docstring
+
+    try:
+        wanted = ports.Ports(api=api, xds=xds, ingress=ingress, envoy_admin=envoy_admin, mlflow=mlflow).shifted(offset)
+        settings = config.Config(state_dir, ports.random_ports() if random else wanted, deadline_s=times.parse_s(wait))
+    except (ports.BadPort, times.BadDuration) as error:
+        raise Failure(Exit.USAGE, str(error)) from error
+    console = Console(highlight=False)
+    with _stop_signals() as stopping, _Progress(console) as progress:
+        try:
+            local = stack.Stack(settings, progress.tell)
+            local.start(stopping)
+        except record.AlreadyUp as error:
+            raise Failure(Exit.CONFLICT, str(error)) from error
+        except ports.PortTaken as error:
+            raise Failure(Exit.USAGE, str(error)) from error
+        except (supervisor.StartFailed, OSError) as error:
+            raise Failure(Exit.OK if stopping.is_set() else Exit.INTERNAL, str(error)) from error
+        progress.settled()
+        try:
+            console.print(_addresses(local.addresses, settings.state_dir))
+            stopping.wait()
+            console.print(Text("stopping", "dim"))
+        finally:
+            local.stop()
+
+
+def down(state_dir: StateDir = Path(address.DEFAULT_STATE_DIR)) -> None:
+    """Stop the local stack and its replicas.
+
+    Also whatever an interrupted `up` left behind.
+    """
+    from cli.stack import config, leftovers, record  # noqa: PLC0415  see the module's docstring
+
+    settings = config.Config(state_dir)
+    say = Console(highlight=False).print
+    # The launcher stops four parts one after the other, each within its grace.
+    orderly = leftovers.stop_launcher(settings.state_dir, 5 * settings.grace_s)
+    if orderly is not None:
+        say("stopped the stack" if orderly else "the stack did not stop in time and was killed")
+    names = leftovers.stop_children(settings.state_dir, settings.grace_s)
+    if names:
+        say(f"stopped what was left of it: {', '.join(names)}")
+    replicas = leftovers.stop_replicas(settings.state_dir, settings.grace_s)
+    if replicas:
+        say(f"stopped {replicas}")
+    record.remove(settings.state_dir)
+    if orderly is None and not names and not replicas:
+        say(f"nothing runs on {settings.state_dir}")
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Ctrl-C, SIGTERM and a closed terminal ask to stop; they never interrupt the stopping."""
+    stopping = threading.Event()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Progress:
+    """One line per part with a spinner while it starts; without a terminal, and once all are up, one line per change."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._latest: dict[str, Change] = {}
+        self._since: dict[str, float] = {}
+        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=8, transient=False)
+        self._drawing = console.is_terminal and not console.is_dumb_terminal
+
+    def __enter__(self) -> Self:
+        if self._drawing:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.settled()
+
+    def settled(self) -> None:
+        """From now on changes are lines: a table that is redrawn would hide what happened when."""
+        if self._drawing:
+            self._drawing = False
+            self._live.stop()
+
+    def tell(self, change: Change) -> None:
+        self._since.setdefault(change.child, time.monotonic())
+        self._latest[change.child] = change
+        if not self._drawing:
+            self._console.print(Text(f"{clock.now().astimezone():%H:%M:%S}  {change.child}: {change.sentence}"))
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for name, change in list(self._latest.items()):
+            if change.state == "starting":
+                waited_s = time.monotonic() - self._since[name]
+                table.add_row(Spinner("dots"), name, Text(f"{change.sentence}, {waited_s:.0f} s", "dim"))
+            else:
+                mark, style = ("✔", "green") if change.state == "ready" else ("✖", "red")
+                table.add_row(Text(mark, style), name, Text(change.sentence))
+        return table
+
+
+def _addresses(addresses: dict[str, str], state_dir: Path) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_row()
+    for name, what in (
+        ("ingress", "send predictions here: POST /MODEL/predict"),
+        ("api", "control plane; interactive docs under /docs"),
+        ("mlflow", "MLflow: experiments, models, versions"),
+        ("envoy_admin", "Envoy's counters"),
+    ):
+        table.add_row(Text(name.replace("_", " "), "bold"), addresses[name], Text(what, "dim"))
+    table.add_row(Text("state", "bold"), str(state_dir), Text("logs are in logs/", "dim"))
+    table.add_row()
+    table.add_row("", "Ctrl-C stops everything", "")
+    return table

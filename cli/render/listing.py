@@ -1,0 +1,77 @@
+"""Tables of many: rollouts, and the events of a history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli import times
+
+from . import rollout as pictures
+from . import strokes
+from .rollout import Json, Paper
+
+
+def rollouts(found: Sequence[Json], now: datetime, paper: Paper) -> RenderableType:
+    if not found:
+        return Text("No rollout is open. Start one with `slipway start MODEL VERSION`.")
+    table = grid("ROLLOUT", "MODEL", "VERSION", "PHASE", "STEP", "SPLIT", "SINCE")
+    for rollout in found:
+        table.add_row(
+            rollout["id"],
+            Text(rollout["model"]),
+            f"v{rollout['version']}",
+            phase(rollout, paper),
+            _step(rollout["step"]),
+            pictures.split(rollout["split"] or ()),
+            times.ago(times.moment(rollout["created_at"]), now),
+        )
+    return table
+
+
+def phase(rollout: Json, paper: Paper) -> Text:
+    text = phase_words(rollout["phase"], paper)
+    if rollout["holds"] and rollout["open"]:
+        text.append(" held: " + ", ".join(pictures.words(hold["reason"]) for hold in rollout["holds"]), "bold yellow")
+    return text
+
+
+def phase_words(phase_name: str, paper: Paper) -> Text:
+    mark = strokes.mark(phase_name, ascii_only=paper.ascii_only)
+    return Text(f"{mark} {pictures.words(phase_name)}", strokes.STYLES.get(phase_name, ""))
+
+
+def events(found: Sequence[Json], now: datetime, paper: Paper) -> RenderableType:
+    if not found:
+        return Text("Nothing has happened yet.")
+    several = len({event["rollout_id"] for event in found}) > 1
+    table = grid("WHEN", *(["ROLLOUT"] if several else []), "WHO", "KIND", "WHAT")
+    for event in found:
+        when = times.ago(times.moment(event["at"]), now) if paper.width < 100 else _when(event["at"], now)
+        table.add_row(
+            when, *([event["rollout_id"]] if several else []), Text(event["actor"]), event["kind"], Text(event["sentence"])
+        )
+    return table
+
+
+def grid(*columns: str) -> Table:
+    """Plain columns: they can be selected, cut and grepped."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        folds = column in ("WHAT", "PHASE", "DESCRIPTION", "NOTE")
+        table.add_column(column, no_wrap=not folds, overflow="fold" if folds else "ellipsis")
+    return table
+
+
+def _when(text: str, now: datetime) -> str:
+    """For wide terminals: the local time to the second, and how long ago."""
+    moment = times.moment(text)
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}, {times.ago(moment, now)}"
+
+
+def _step(step: Json | None) -> str:
+    return f"{step['index']}/{step['count']} at {step['weight_pct']} %" if step else ""

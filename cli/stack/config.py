@@ -1,0 +1,28 @@
+"""What a local stack is made from: where it keeps its state and where it listens. A value; starts nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .ports import HOST, Ports
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """deadline_s: how long each part may take to answer. grace_s: how long each may take to stop before it is killed."""
+
+    state_dir: Path
+    ports: Ports = field(default_factory=Ports)
+    deadline_s: float = 90.0
+    grace_s: float = 8.0
+
+    def __post_init__(self) -> None:
+        # Children run elsewhere and the launcher may change its directory: only absolute paths mean the same to all.
+        object.__setattr__(self, "state_dir", self.state_dir.expanduser().resolve())
+
+    def addresses(self) -> dict[str, str]:
+        return {name: f"{HOST}:{port}" if name == "xds" else f"http://{HOST}:{port}" for name, port in self.ports.items()}
+
+    def log(self, name: str) -> Path:
+        return self.state_dir / "logs" / f"{name}.log"

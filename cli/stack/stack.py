@@ -1,0 +1,93 @@
+"""The local stack as one object: `Stack(config).start()` ... `.stop()`, or `with Stack(config).running():`.
+
+Called by `slipway up`, the demo and tests. Owns the order: everything starts at once; on the way down the control plane stops first
+(it would replace what we stop), then the gateway takes no more requests, then replicas, then MLflow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+from . import children, leftovers, ports, record
+from .config import Config
+from .supervisor import Change, State, Supervisor
+
+STOP_ORDER = (children.CONTROLPLANE, children.ENVOY, leftovers.REPLICAS, children.MLFLOW)
+
+
+class Stack:
+    """`tell` hears of every change, from whichever thread notices it. Start once, stop as often as you like."""
+
+    def __init__(self, config: Config, tell: Callable[[Change], None] = lambda _: None) -> None:
+        self.config = config
+        self.addresses = config.addresses()
+        self._tell = tell
+        self._children = children.build(config)
+        self._supervisor = Supervisor(self._children, self._changed)
+        self._held = contextlib.ExitStack()
+        self._recording = threading.Lock()
+
+    def start(self, cancelled: threading.Event | None = None) -> None:
+        """Returns when every part answers. Raises AlreadyUp, PortTaken, or StartFailed with everything stopped again."""
+        self._held.enter_context(record.held(self.config.state_dir))
+        try:
+            leftovers.stop_children(self.config.state_dir, self.config.grace_s)
+            ports.check_free(self.config.ports)
+            self._supervisor.start(cancelled)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Everything, in order, replicas included, each within its grace."""
+        for name in STOP_ORDER:
+            if name == leftovers.REPLICAS:
+                stopped = leftovers.stop_replicas(self.config.state_dir, self.config.grace_s)
+                if stopped:
+                    self._tell(Change(name, State.STOPPED, f"stopped {stopped}"))
+            else:
+                self._supervisor.stop(name, self.config.grace_s)
+        self._supervisor.close()
+        record.remove(self.config.state_dir)
+        self._held.close()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Stack]:
+        self.start()
+        try:
+            yield self
+        finally:
+            self.stop()
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """For fault tests: a signal to one part's whole process group. SIGKILL and it comes back after its back-off;
+        SIGSTOP and SIGCONT freeze and thaw it."""
+        self._supervisor.signal(name, number)
+
+    def wait_ready(self, name: str, timeout_s: float = 60.0) -> bool:
+        """After a kill: True once the part answers again."""
+        return self._supervisor.wait_ready(name, timeout_s)
+
+    def pids(self) -> dict[str, int]:
+        return self._supervisor.pids()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(child.name for child in self._children)
+
+    def _changed(self, change: Change) -> None:
+        if change.state in (State.STARTING, State.WAITING):
+            self._record()
+        self._tell(change)
+
+    def _record(self) -> None:
+        """On disk before anybody is told, so that `slipway down` finds a child even if this process is killed next."""
+        with self._recording:
+            launcher = record.identify(os.getpid())
+            assert launcher is not None, "this process runs"
+            found = {name: process for name, pid in self.pids().items() if (process := record.identify(pid)) is not None}
+            record.write(self.config.state_dir, record.Record(launcher, self.addresses, found))
