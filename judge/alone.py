@@ -1,21 +1,87 @@
-"""Evidence from times without concurrent champion traffic."""
+"""Evidence about a challenger that has all the traffic: its own failures against fixed rates taken from the champion's past.
+
+`worse` refutes "p1 <= ceiling", `within` refutes "p1 >= margin". Both rates are frozen when the first such request is judged: an upper
+confidence bound of what the champion is allowed, a lower one of what is too bad. Half of alpha and of beta pays for these
+bounds, the other half for the bets. Called by `fold`. Valid only as long as the outside stays as it was; it cannot know.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import log
 
-from . import wealth
-from .rollback import WEIGHTS
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv
+
+from . import forecast, rollback, wealth
+from .policy import Policy
 from .samples import Arm
+
+NONE = Arm(0, 0)
+Floats = NDArray[np.float64]
+
+# How many times better the odds are than at the margin, and the wealth on it.
+WITHIN = np.array([0.7, 0.4, 0.15])
+WITHIN_WEIGHTS = (0.40, 0.35, 0.25)
+KNOWN_REQUESTS = 100  # with fewer champion requests than this, its rate is bounded with 99 % at least
 
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """ceiling / margin: rates compared with, frozen when the first request arrived (None: none yet)."""
+    """arm: what was judged here. ceiling / margin: the rates compared with (None: nothing judged yet). peak: as in `rollback`."""
 
-    arm: Arm = Arm(0, 0)
+    arm: Arm = NONE
     ceiling: float | None = None
     margin: float | None = None
-    worse: wealth.Wealth = field(default_factory=lambda: wealth.opened(WEIGHTS, restarts=True))
-    within: wealth.Wealth = field(default_factory=lambda: wealth.opened((0.5, 0.3, 0.2), restarts=False))
+    worse: wealth.Wealth = field(default_factory=lambda: wealth.opened(rollback.WEIGHTS, restarts=True))
+    within: wealth.Wealth = field(default_factory=lambda: wealth.opened(WITHIN_WEIGHTS, restarts=False))
     peak: float = 0.0
+
+
+def limits(policy: Policy, baseline: Arm) -> tuple[float, float]:
+    """The rate tolerated at most and the rate that is too bad, from the champion's past (Clopper and Pearson's bounds).
+
+    With little past the first nears 1 and the second the margin in points alone: then little is held against the challenger.
+    """
+    guard = policy.error_rate
+    doubt = policy.alpha / 2.0 if baseline.requests >= KNOWN_REQUESTS else min(policy.alpha / 2.0, 0.01)
+    errors, healthy = baseline.errors, baseline.requests - baseline.errors
+    upper = 1.0 if healthy == 0 else float(betaincinv(errors + 1.0, healthy, 1.0 - doubt))
+    lower = 0.0 if errors == 0 else float(betaincinv(errors, healthy + 1.0, policy.beta / 2.0))
+    ceiling = max(upper * guard.tolerance_ratio, upper + guard.tolerance_pct / 100.0)
+    margin = max(lower * guard.margin_ratio, lower + guard.margin_pct / 100.0)
+    return min(ceiling, 1.0), min(margin, 1.0)
+
+
+def after(alone: Alone, policy: Policy, baseline: Arm, arm: Arm) -> Alone:
+    """Some challenger requests without a champion beside them later."""
+    ceiling, margin = (alone.ceiling, alone.margin)
+    if ceiling is None or margin is None:
+        ceiling, margin = limits(policy, baseline)
+    worse = wealth.after(alone.worse, _log_factors(rollback.ALTERNATIVES, ceiling, arm), rollback.WEIGHTS, arm.requests)
+    within = wealth.after(alone.within, _log_factors(WITHIN, margin, arm), WITHIN_WEIGHTS, arm.requests)
+    judged = Arm(alone.arm.requests + arm.requests, alone.arm.errors + arm.errors)
+    return Alone(judged, ceiling, margin, worse, within, max(alone.peak, worse.log))
+
+
+def _log_factors(odds: Floats, limit: float, arm: Arm) -> Floats:
+    """Likelihood ratio of rates with `odds` times the limit's odds against the limit. A limit of one says nothing."""
+    if limit >= 1.0:
+        return np.zeros_like(odds)
+    sizes = np.log1p(limit * (odds - 1.0))  # (1 - p') / (1 - p) = 1 / (1 + p (odds - 1))
+    factors: Floats = arm.errors * (np.log(odds) - sizes) - (arm.requests - arm.errors) * sizes
+    return factors
+
+
+def needed(policy: Policy) -> tuple[float, float]:
+    """Natural logarithms of the evidence that rolls back, and that passes."""
+    return log(2.0 / policy.alpha), log(2.0 / policy.beta)
+
+
+def more(alone: Alone, policy: Policy) -> int | None:
+    """Challenger requests to a pass at its rate so far (None: not on the way)."""
+    if alone.margin is None or not alone.arm.requests:
+        return None
+    growth = _log_factors(WITHIN, alone.margin, alone.arm) / alone.arm.requests
+    return forecast.first(forecast.course(alone.within, growth), needed(policy)[1])

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .alone import Alone
+from .alone import NONE, Alone
 from .interval import Likelihood
 from .promotion import Promotion
 from .rollback import Rollback
 from .samples import Arm, Cursor, Window
+
+VERSION = 1  # of the shape and meaning of State
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,14 @@ class State:
     seed: int
     cursor: Cursor = ()
     pending: tuple[Window, ...] = ()
-    champion: Arm = Arm(0, 0)
-    challenger: Arm = Arm(0, 0)
-    baseline: Arm = Arm(0, 0)
+    champion: Arm = NONE
+    challenger: Arm = NONE
+    baseline: Arm = NONE
     rollback: Rollback = field(default_factory=Rollback)
     promotion: Promotion = field(default_factory=Promotion)
     likelihood: Likelihood = field(default_factory=Likelihood)
     alone: Alone = field(default_factory=Alone)
-    version: int = 1
+    version: int = VERSION
 
 
 def fresh(seed: int) -> State:

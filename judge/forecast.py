@@ -1,15 +1,79 @@
-"""How many requests a decision will take."""
+"""How many challenger requests a decision takes: before a rollout from an error rate, and live from what is known so far.
+
+Called by `rollout.preview` and by the deciding modules. A forecast is a mean: one rollout in two takes longer or shorter, up to
+twice. Evidence is taken to grow at its expected rate, which is where its mean lies (Wald) but for the overshoot.
+"""
 
 from __future__ import annotations
 
-from .policy import Policy
+from math import ceil, log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import promotion, rollback, wealth
+from .policy import InvalidPolicy, Policy
+from .promotion import Promotion
+from .rollback import Rollback
+
+Floats = NDArray[np.float64]
+
+FAR = 10**12  # further than anyone will wait: what a forecast says when there is no way
+_STEPS: Floats = np.geomspace(1.0, FAR, 481)  # 6 % apart
+_OVERSHOOT = 1.06  # the decision falls at the end of a window, not in its middle
 
 
 def requests_to_pass(policy: Policy, error_rate: float, share_pct: float) -> int:
-    """Challenger requests until a version as good as the champion passes, on average."""
-    return 1000
+    """Challenger requests until a version as good as the champion is shown to be within the margin, on average."""
+    share = _share(share_pct)
+    _check(error_rate)
+    found = to_pass(policy, Promotion(), error_rate, error_rate, share)
+    return FAR if found is None else found
 
 
 def requests_to_detect(policy: Policy, error_rate: float, ratio: float, share_pct: float) -> int:
-    """Challenger requests until a version failing `ratio` times as often is rolled back, on average."""
-    return 1000
+    """Challenger requests until a version failing `ratio` times as often is rolled back, on average (FAR: tolerated)."""
+    share = _share(share_pct)
+    _check(error_rate)
+    if not ratio > 0.0:
+        raise InvalidPolicy("ratio must be above 0")
+    relative, absolute = rollback.bets(policy.error_rate, share)
+    rates = (error_rate, min(error_rate * ratio, 1.0), share)
+    start = Rollback()
+    curves = (
+        course(start.relative, relative.growth(*rates)),
+        course(start.absolute, absolute.growth(*rates)),
+    )
+    found = first(np.minimum(*curves), -log(policy.alpha))
+    return FAR if found is None else found
+
+
+def to_pass(policy: Policy, known: Promotion, champion_rate: float, challenger_rate: float, share: float) -> int | None:
+    """Challenger requests still missing for a pass at these rates and this share (None: never)."""
+    relative, absolute = promotion.bets(policy.error_rate, share)
+    rates = (champion_rate, challenger_rate, share)
+    curves = course(known.relative, relative.growth(*rates)), course(known.absolute, absolute.growth(*rates))
+    return first(np.logaddexp(*curves) - log(2.0), -log(policy.beta))
+
+
+def course(known: wealth.Wealth, growth: Floats) -> Floats:
+    """Logarithm of the wealth after each of so many steps more."""
+    atoms = np.asarray(known.log_atoms)[:, None] + growth[:, None] * _STEPS
+    course: Floats = np.logaddexp.reduce(atoms, axis=0)
+    return course
+
+
+def first(course: Floats, needed: float) -> int | None:
+    reached = np.flatnonzero(course >= needed)
+    return ceil(_OVERSHOOT * _STEPS[reached[0]]) if reached.size else None
+
+
+def _share(share_pct: float) -> float:
+    if not 0.0 < share_pct < 100.0:
+        raise InvalidPolicy(f"share_pct must be above 0 and below 100 (both versions need traffic), not {share_pct}")
+    return share_pct / 100.0
+
+
+def _check(error_rate: float) -> None:
+    if not 0.0 <= error_rate <= 1.0:
+        raise InvalidPolicy(f"error_rate must be between 0 and 1, not {error_rate}")

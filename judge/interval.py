@@ -1,16 +1,157 @@
-"""The ratio of error rates with its anytime-valid confidence interval."""
+"""Confidence sequences for people to read: of the ratio of error rates, and of one version's rate. Nothing is decided on them.
+
+They hold at all looks together. The ratio's is judge.md formula (4): what a mixture over ratios cannot refute, and it stays valid
+when the baseline moves, because every window compares its own two arms. Called by `fold` (add) and by the deciding modules (read).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from math import exp, log
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaln
+
+from .samples import Window
+from .verdict import Effect
+
+Floats = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+# The log-likelihood of t = log(ratio) is a sum of t and of softplus functions of t, whose nearest poles are pi away from the real
+# line. So its values at 48 Chebyshev nodes give it everywhere in between to about 1e-9 of its size, however many windows there were.
 NODES = 48
+REACH = 7.0  # ratios from 1/1100 to 1100; an interval that touches the end is reported as open
+_SLACK = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """Log-likelihood of the ratio at fixed nodes."""
+    """log_values: the log-likelihood at the nodes. The errors say on which side a ratio can be told at all."""
 
     log_values: tuple[float, ...] = (0.0,) * NODES
     champion_errors: int = 0
     challenger_errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    nodes: Floats
+    to_coefficients: Floats  # values at the nodes -> Chebyshev coefficients
+    points: Floats  # where the whole range is looked at
+    at_points: Floats  # coefficients -> values there
+
+
+def _basis(points: Floats) -> Floats:
+    angles = np.arccos(np.clip(points / REACH, -1.0, 1.0))
+    values: Floats = np.cos(np.outer(angles, np.arange(NODES)))
+    return values
+
+
+@cache
+def _grid() -> _Grid:
+    nodes = REACH * np.cos((np.arange(NODES) + 0.5) * np.pi / NODES)
+    to_coefficients = _basis(nodes).T * (2.0 / NODES)
+    to_coefficients[0] /= 2.0
+    points = np.linspace(-REACH, REACH, 141)
+    return _Grid(nodes, to_coefficients, points, _basis(points))
+
+
+def _log_prior(points: Floats) -> Floats:
+    """Mostly a ratio near one (standard deviation 1 of its logarithm), sometimes a far one, so that a dead version is believed soon."""
+    near = -0.5 * points**2 + log(0.8)
+    far = -0.5 * (points / 3.0) ** 2 + log(0.2 / 3.0)
+    density: Floats = np.logaddexp(near, far) - 0.5 * log(2.0 * np.pi)
+    return density
+
+
+def after(likelihood: Likelihood, window: Window) -> Likelihood:
+    """One window with traffic on both arms later."""
+    x1, x0 = window.challenger.errors, window.champion.errors
+    if x1 + x0 == 0:
+        return likelihood
+    share = window.challenger.requests / (window.challenger.requests + window.champion.requests)
+    nodes = _grid().nodes
+    gained = x1 * nodes - (x1 + x0) * np.log(share * np.exp(nodes) + (1.0 - share))
+    values = np.asarray(likelihood.log_values) + gained
+    return Likelihood(tuple(values.tolist()), likelihood.champion_errors + x0, likelihood.challenger_errors + x1)
+
+
+def effect(likelihood: Likelihood) -> Effect:
+    """The likeliest ratio and its interval. A side on which nothing is known is None; no failures at all: nothing is."""
+    if likelihood.champion_errors + likelihood.challenger_errors == 0:
+        return Effect(None, None, None)
+    grid = _grid()
+    coefficients = grid.to_coefficients @ np.asarray(likelihood.log_values)
+    coarse = grid.at_points @ coefficients
+    best, spread = _peak(coefficients, grid.points, coarse)
+    fine = best + spread * np.linspace(-8.0, 8.0, 97)
+    fine = fine[np.abs(fine) < REACH]
+    points = np.concatenate((grid.points, fine))
+    order = np.argsort(points)
+    points, values = points[order], np.concatenate((coarse, _basis(fine) @ coefficients))[order]
+    mixture = np.logaddexp.reduce(values + _log_prior(points) + np.log(np.maximum(np.gradient(points), 1e-300)))
+    limit = mixture + log(1.0 - CONFIDENCE) - _SLACK * float(np.abs(values).max())
+    inside = np.flatnonzero(values >= limit)
+    first, last = (int(inside[0]), int(inside[-1])) if inside.size else (int(values.argmax()),) * 2
+    low = 0.0 if first == 0 or likelihood.challenger_errors == 0 else exp(_crossing(points, values, first, first - 1, limit))
+    end = last == len(points) - 1 or likelihood.champion_errors == 0
+    high = None if end else exp(_crossing(points, values, last, last + 1, limit))
+    if likelihood.champion_errors == 0:
+        return Effect(None, low, None)
+    return Effect(exp(best) if likelihood.challenger_errors else 0.0, low, high)
+
+
+def _peak(coefficients: Floats, points: Floats, values: Floats) -> tuple[float, float]:
+    """Where the likelihood is largest, and how far from there it has fallen by one half (its standard error)."""
+    for _ in range(2):
+        middle = int(np.clip(values.argmax(), 1, len(points) - 2))
+        left, centre, right = values[middle - 1 : middle + 2]
+        step = float(points[middle + 1] - points[middle])
+        bend = float(2.0 * centre - left - right)
+        if bend <= 0.0:
+            break
+        best = float(points[middle]) + step * float(np.clip(0.5 * (right - left) / bend, -1.0, 1.0))
+        spread = min(max(step / bend**0.5, 1e-6), REACH / 8.0)
+        points = np.linspace(best - step / 4.0, best + step / 4.0, 9)
+        values = _basis(points) @ coefficients
+    else:
+        return best, spread
+    return float(points[values.argmax()]), REACH / 8.0
+
+
+def _crossing(points: Floats, values: Floats, inside: int, outside: int, limit: float) -> float:
+    """Where the likelihood falls through the limit between two neighbouring points."""
+    fall = float(values[inside] - values[outside])
+    part = min(max(float(values[inside] - limit) / fall, 0.0), 1.0) if fall > 0.0 else 1.0
+    return float(points[inside]) + part * float(points[outside] - points[inside])
+
+
+def rate(errors: int, requests: int, error_probability: float) -> tuple[float, float]:
+    """Where one version's own error rate lies, at all looks together: the rates that a Beta(1/2, 1/2) mixture cannot refute."""
+    if requests == 0:
+        return 0.0, 1.0
+    fails, serves = float(errors), float(requests - errors)
+    mixture = float(betaln(fails + 0.5, serves + 0.5) - betaln(0.5, 0.5))
+
+    def refuted(p: float) -> bool:
+        likelihood = (fails * log(p) if fails else 0.0) + (serves * log(1.0 - p) if serves else 0.0)
+        return mixture - likelihood >= -log(error_probability)
+
+    estimate = min(max(fails / requests, 1e-15), 1.0 - 1e-15)
+    low = 0.0 if not errors else _bisect(refuted, 1e-15, estimate)
+    high = 1.0 if errors == requests else _bisect(refuted, 1.0 - 1e-15, estimate)
+    return low, high
+
+
+def _bisect(refuted: Callable[[float], bool], outside: float, inside: float) -> float:
+    """The last refuted rate on the way in, so the interval errs on the wide side."""
+    if not refuted(outside):
+        return outside
+    for _ in range(60):
+        middle = (outside + inside) / 2.0
+        outside, inside = (middle, inside) if refuted(middle) else (outside, middle)
+    return outside

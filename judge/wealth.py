@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log, log1p
+from math import expm1, log, log1p
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,12 +44,12 @@ def opened(weights: Sequence[float], *, restarts: bool) -> Wealth:
     return Wealth(tuple(log(invested * weight) for weight in weights), log(CASH) if restarts else None)
 
 
-def after(wealth: Wealth, log_factors: NDArray[np.float64], log_weights: NDArray[np.float64], requests: int) -> Wealth:
+def after(wealth: Wealth, log_factors: NDArray[np.float64], weights: Sequence[float], requests: int) -> Wealth:
     """Invest the part of the cash that `requests` more requests release, then multiply each alternative by its factor."""
     atoms = np.asarray(wealth.log_atoms)
     cash, age = wealth.log_cash, wealth.age + requests
     if cash is not None and requests > 0:
         left = RESTART_POWER * (log1p(wealth.age / RESTART_REQUESTS) - log1p(age / RESTART_REQUESTS))  # log of the share kept
-        atoms = np.logaddexp(atoms, cash + float(np.log(-np.expm1(left))) + log_weights)
+        atoms = np.logaddexp(atoms, cash + log(-expm1(left)) + np.log(weights))
         cash += left
     return Wealth(tuple((atoms + log_factors).tolist()), cash, age)

@@ -1,0 +1,112 @@
+"""What the judge says, in words that a tired person on call understands. Numbers in, one sentence out.
+
+Called by `decide` and `ceiling`. Must never say more than was shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .policy import ErrorRateGuard
+from .samples import Arm
+from .verdict import Effect
+
+_PAST = "This compares with the champion's past, not with traffic beside it."
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A version and what was counted of it."""
+
+    version: int
+    arm: Arm
+
+    @property
+    def failures(self) -> str:
+        """Arm(418, 41) -> "9.8 % (41 of 418)"."""
+        arm = self.arm
+        return (
+            f"{percent(arm.errors / arm.requests)} ({count(arm.errors)} of {count(arm.requests)})"
+            if arm.requests
+            else "nothing"
+        )
+
+    def __str__(self) -> str:
+        return f"version {self.version}"
+
+
+def count(number: int) -> str:
+    """8120 -> "8 120"."""
+    return f"{number:,}".replace(",", " ")
+
+
+def percent(part: float) -> str:
+    """0.0982 -> "9.8 %"; small parts keep two digits that tell something."""
+    value = 100.0 * part
+    if value == 0.0 or value >= 0.995:
+        return f"{value:.1f} %"
+    return f"{value:.2g} %" if value >= 0.001 else "below 0.001 %"
+
+
+def blind(tried: Side, why: str) -> str:
+    cause = why.rstrip(". ") or "the gateway's counts could not be read"
+    return f"Version {tried.version} cannot be judged now: {cause}. What was known before stays known."
+
+
+def worse(base: Side, tried: Side, p_value: float) -> str:
+    chance = "below 0.01 %" if p_value < 0.0001 else f"at most {percent(p_value)}"
+    arm = tried.arm
+    return (
+        f"Version {tried.version} fails {percent(arm.errors / arm.requests)} of its requests ({count(arm.errors)} of "
+        f"{count(arm.requests)}), {base} {base.failures}; chance of such a difference without a real one: {chance}."
+    )
+
+
+def within(base: Side, tried: Side, effect: Effect, tried_high: float) -> str:
+    """tried_high: upper end of the interval of the challenger's own rate."""
+    if effect.high is None:
+        bound = f"at most {percent(tried_high)} of its requests"
+    elif effect.high <= 1.0:
+        bound = f"less often than {base}"
+    else:
+        points = 100.0 * (effect.high - 1.0) * base.arm.errors / base.arm.requests
+        bound = f"at most +{points:.2g} points"
+    return (
+        f"Version {tried.version} fails no more than allowed: {bound} with 95 % confidence "
+        f"({tried} fails {tried.failures}, {base} {base.failures})."
+    )
+
+
+def missing(base: Side, tried: Side, more: int | None) -> str:
+    if tried.arm.requests == 0:
+        return f"No requests to {tried} yet."
+    if base.arm.requests == 0:
+        return f"No requests to {base} beside those to {tried} yet: nothing to compare with."
+    if more is not None:
+        return f"Not enough requests yet: about {count(more)} more to {tried}."
+    return (
+        f"Version {tried.version} fails {tried.failures}, {base} {base.failures}: not shown to be worse than tolerated, "
+        "and at these rates it will not be shown to be within the margin."
+    )
+
+
+def alone_worse(base: Side, tried: Side, ceiling: float) -> str:
+    return (
+        f"Version {tried.version} fails {tried.failures}; {base} failed {base.failures} before, so at most "
+        f"{percent(ceiling)} is tolerated. {_PAST}"
+    )
+
+
+def alone_within(base: Side, tried: Side, guard: ErrorRateGuard) -> str:
+    return (
+        f"Version {tried.version} fails no more than allowed, {tried.failures}; {base} failed {base.failures} before, and the "
+        f"margin is {guard.margin_ratio:g} times that or +{guard.margin_pct:g} points. {_PAST}"
+    )
+
+
+def alone_missing(base: Side, tried: Side, more: int | None) -> str:
+    if tried.arm.requests == 0:
+        return f"No requests to {tried} since it was given all traffic."
+    past = f"{base} failed {base.failures} before" if base.arm.requests else f"no request to {base} was seen to compare with"
+    wanted = "Not enough requests yet" if more is None else f"Not enough requests yet, about {count(more)} more to {tried}"
+    return f"{wanted}: it fails {tried.failures}, {past}. {_PAST}"
