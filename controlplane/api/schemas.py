@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from judge import policy as policies
 from judge import verdict as verdicts
-from rollout import events
+from rollout import events, preview
 from rollout import model as domain
+
+from .services import ObservedSplit
 
 MAX_VERSION = 2**31 - 1  # MLflow numbers versions with 32 bits
 
@@ -219,6 +221,22 @@ class Explanation(View):
     links: Mapping[str, str]
 
 
+class Plan(View):
+    """What a rollout would need. Nothing was recorded and nothing will happen."""
+
+    model: str
+    version: int
+    champion: int | None
+    strategy: domain.Strategy
+    steps: tuple[preview.PreviewStep, ...]
+    total_requests: int
+    total_minutes: Annotated[float | None, Field(description="At today's traffic; null: there is none to count with.")]
+    refusal: Annotated[str | None, Field(description="Why it could not finish, and what to change; null: it can.")]
+    sentences: Annotated[tuple[str, ...], Field(description="The plan for people.")]
+    traffic: ObservedSplit
+    open_rollout: Annotated[str | None, Field(description="The rollout that has to end first; null: none.")]
+
+
 class FieldError(View):
     field: Annotated[str, Field(description="Where, as a dotted path: `policy.alpha`, `steps.2`, `header.Idempotency-Key`.")]
     message: str
@@ -250,3 +268,93 @@ class Problem(View):
     instance: str
     errors: tuple[FieldError, ...] = ()
     links: Annotated[Mapping[str, str], Field(description="What to look at next, e.g. the rollout that is open.")] = {}
+
+
+class OpenRollout(View):
+    id: str
+    version: int
+    phase: domain.Phase
+    link: str
+
+
+class Model(View):
+    """A model that is registered or served."""
+
+    model: str
+    champion: Annotated[int | None, Field(description="The version that slipway serves by default; null: none yet.")]
+    previous: Annotated[int | None, Field(description="The champion before this one.")]
+    replicas: int
+    split: Annotated[tuple[Weight, ...] | None, Field(description="Desired split.")]
+    registered: Annotated[bool | None, Field(description="Known to the registry; null: the registry does not answer.")]
+    open_rollout: OpenRollout | None
+    links: Mapping[str, str]
+
+
+class Models(View):
+    models: tuple[Model, ...]
+    registry: Annotated[str | None, Field(description="Why the registry's models are missing; null: they are here.")]
+
+
+class ModelDetail(Model):
+    """One model with its running versions."""
+
+    deployments: Annotated[tuple[domain.Deployment, ...] | None, Field(description="Null: the runtime does not answer.")]
+    runtime: Annotated[str | None, Field(description="Why the deployments are unknown; null: they are known.")]
+
+
+class Version(View):
+    """One registered version, as MLflow knows it."""
+
+    version: int
+    created_at: datetime
+    run_id: str
+    has_signature: Annotated[bool, Field(description="Without one it cannot be rolled out.")]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...]
+    description: str
+
+
+class Versions(View):
+    """Newest first."""
+
+    model: str
+    versions: tuple[Version, ...]
+
+
+class AckedSplit(View):
+    """What the gateways have confirmed: `yes`, `not_yet`, `refused` or `away`, with the last split that all confirmed."""
+
+    state: domain.Ack
+    weights: tuple[Weight, ...] | None
+    epoch: int | None
+    nodes: tuple[domain.GatewayNode, ...]
+
+
+class LiveSplit(View):
+    """The same split three times: as wanted, as confirmed by every gateway, as counted."""
+
+    model: str
+    desired: tuple[Weight, ...] | None
+    epoch: Annotated[int, Field(description="Counts the changes of the desired split.")]
+    acked: AckedSplit
+    observed: ObservedSplit
+
+
+class Part(View):
+    state: Annotated[str, Field(description="ok or away")]
+    reason: str | None
+
+
+class Health(View):
+    status: str
+    version: str
+
+
+class Readiness(View):
+    """Ready as long as the store answers; the other parts only degrade what is possible."""
+
+    ready: bool
+    store: Part
+    registry: Part
+    gateway: Part

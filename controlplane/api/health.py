@@ -1,0 +1,51 @@
+"""Is the process alive, and can it do its work? Asked by supervisors, load balancers and `slipway up`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from fastapi import APIRouter, Response
+
+from rollout import model, ports
+
+from . import schemas
+from .callers import Services
+
+router = APIRouter(tags=["health"])
+
+ANSWER_S = 2.0  # probes give up after a few seconds
+
+
+@router.get("/healthz", summary="Alive")
+async def healthz(services: Services) -> schemas.Health:
+    return schemas.Health(status="ok", version=services.version)
+
+
+@router.get("/readyz", summary="Ready", responses={503: {"model": schemas.Readiness}})
+async def readyz(services: Services, response: Response) -> schemas.Readiness:
+    """Ready while the store answers. Without the registry or a gateway what is served goes on being served, and rollouts
+    hold; so these are told, but make nothing unready."""
+    store, registry, gateway = await asyncio.gather(
+        _part(services.store.record("")), _part(services.registry.models()), _part(_connected(services.gateway))
+    )
+    ready = store.state == "ok"
+    response.status_code = 200 if ready else 503
+    return schemas.Readiness(ready=ready, store=store, registry=registry, gateway=gateway)
+
+
+async def _part(question: Awaitable[object]) -> schemas.Part:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await question
+    except ports.PortError as error:
+        return schemas.Part(state="away", reason=str(error))
+    except TimeoutError:
+        return schemas.Part(state="away", reason=f"no answer within {ANSWER_S:.0f} s")
+    return schemas.Part(state="ok", reason=None)
+
+
+async def _connected(gateway: ports.Gateway) -> None:
+    state = await gateway.state("")
+    if state.ack is model.Ack.AWAY or not state.nodes:
+        raise ports.Unavailable("gateway", "no gateway is connected")

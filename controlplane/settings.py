@@ -1,0 +1,112 @@
+"""All settings of the control plane: environment variables beginning with SLIPWAY_, read once by `controlplane.main`.
+
+The rooms below get plain values, never this object. A misspelt variable is refused, because a setting that silently does
+nothing is found out at the worst time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import pydantic
+import pydantic_core
+import pydantic_settings
+from pydantic import Field
+
+PREFIX = "SLIPWAY_"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class InvalidSettings(ValueError):
+    """The environment does not say what can be done; each line names a variable and the fix."""
+
+
+class Settings(pydantic_settings.BaseSettings):
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    state_dir: Annotated[Path, Field(description="What must survive: database, replicas' logs, bentos.")] = Path(".slipway")
+    database_url: Annotated[
+        str, Field(description="SQLAlchemy address of the store. Left out: sqlite in state_dir, good for one control plane.")
+    ] = ""
+
+    # loopback: there is no authentication yet, so nobody else may reach it unless somebody decides so
+    api_host: Annotated[str, Field(description="Address the API listens on.")] = "127.0.0.1"
+    api_port: Annotated[Port, Field(description="TCP port of the API; 0 takes any free one.")] = 8700
+    xds_host: Annotated[str, Field(description="Address on which gateways fetch their configuration.")] = "127.0.0.1"
+    xds_port: Annotated[Port, Field(description="TCP port of the same.")] = 8701
+    ingress_host: Annotated[str, Field(description="Address on which gateways take client traffic.")] = "127.0.0.1"
+    ingress_port: Annotated[Port, Field(description="TCP port of the same.")] = 8080
+
+    mlflow_uri: Annotated[str, Field(description="Address of the MLflow tracking server and registry.")] = (
+        "http://127.0.0.1:5000"
+    )
+
+    tick_s: Annotated[
+        float, Field(gt=0, le=60, description="Seconds between two looks at an open rollout; wakes are immediate anyway.")
+    ] = 1.0
+    observe_timeout_s: Annotated[
+        float, Field(gt=0, le=60, description="Seconds that one part of a look may take before it counts as unknown.")
+    ] = 2.0
+    drain_s: Annotated[
+        float, Field(ge=0, le=3600, description="Seconds that a replica may go on with running requests before it is stopped.")
+    ] = 10.0
+    request_timeout_s: Annotated[
+        float, Field(gt=0, le=3600, description="Seconds after which a gateway gives up on a replica and answers 504.")
+    ] = 15.0
+    max_body_bytes: Annotated[
+        int, Field(ge=1024, description="Largest body of an API request in bytes; a rollout needs about 1000.")
+    ] = 1024 * 1024
+
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="Least level that is logged.")] = (
+        "INFO"
+    )
+
+    @pydantic.field_validator("mlflow_uri")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://, for example http://127.0.0.1:5000")
+        return value.rstrip("/")
+
+    @pydantic.model_validator(mode="after")
+    def _different_ports(self) -> Self:
+        taken: dict[int, str] = {}
+        for name in ("api_port", "xds_port", "ingress_port"):
+            port = getattr(self, name)
+            if port and port in taken:
+                raise ValueError(f"{name} and {taken[port]} are both {port}; give each its own port")
+            taken[port] = name
+        return self
+
+    @property
+    def store_url(self) -> str:
+        return self.database_url or f"sqlite:///{(self.state_dir / 'slipway.db').absolute()}"
+
+
+def read() -> Settings:
+    """The settings of this process. Raises InvalidSettings, also for a variable that looks like a misspelt setting; other
+    names that begin with SLIPWAY_ belong to other programs of ours."""
+    known = [name.upper() for name in Settings.model_fields]
+    ours = [name.removeprefix(PREFIX) for name in sorted(os.environ) if name.startswith(PREFIX)]
+    problems: list[str] = []
+    for name in ours:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        if name not in known and close:
+            problems.append(f"{PREFIX}{name}: there is no such setting; did you mean {PREFIX}{close[0]}?")
+    try:
+        settings = Settings()
+    except pydantic.ValidationError as error:
+        raise InvalidSettings("\n".join([*problems, *map(_wrong, error.errors())])) from error
+    if problems:
+        raise InvalidSettings("\n".join(problems))
+    return settings
+
+
+def _wrong(error: pydantic_core.ErrorDetails) -> str:
+    loc = error["loc"]
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{PREFIX}{'.'.join(map(str, loc)).upper()}: {message}" if loc else message
