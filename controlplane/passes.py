@@ -35,6 +35,7 @@ class Passes:
         clock: Callable[[], datetime],
         changes: Broadcast,
         meter: TrafficMeter,
+        tick_s: float,
         observe_timeout_s: float,
         drain_s: float,
     ) -> None:
@@ -43,6 +44,7 @@ class Passes:
         self._clock = clock
         self._changes = changes
         self._meter = meter
+        self._tick_s = tick_s
         self._drain_s = drain_s
         self._outbox_retry_at: dict[str, datetime] = {}
 
@@ -69,7 +71,7 @@ class Passes:
                 rollout, record = await self._save(rollout, record, decided, facts)
             except ports.Stale:
                 return 0.0
-            wake_s = decided.wake_s
+            wake_s = 0.0 if decided.again else self._tick_s
             observed = replace(observed, gateway=await self._outside.gateway.state(model_name))
         actions = self._due(planning.plan(record, rollout, observed), observed.now)
         applied = await apply(actions, self._outside, drain_s=self._drain_s, interrupt=interrupt)

@@ -26,8 +26,6 @@ from .model import (
     Unknown,
 )
 
-TICK_S = 1.0  # between looks at an open rollout when nothing wakes it
-
 MOVES: Mapping[Phase, frozenset[Phase]] = {
     Phase.QUEUED: frozenset({Phase.STARTING, Phase.ROLLING_BACK}),
     Phase.STARTING: frozenset({Phase.PROGRESSING, Phase.PROMOTING, Phase.ROLLING_BACK}),
@@ -41,12 +39,12 @@ MOVES: Mapping[Phase, frozenset[Phase]] = {
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What a pass decided. `wake_s`: when to look again if nothing happens before."""
+    """What a pass decided. `again`: look again at once, this pass changed what the next one will see."""
 
     rollout: Rollout
     record: ModelRecord
     events: tuple[Event, ...]
-    wake_s: float
+    again: bool = False
 
 
 class Draft:
@@ -140,7 +138,7 @@ class Draft:
         after = replace(self.before, status=self.status)
         check_invariants(after, self.record)
         moved = after.status.phase is not self.before.status.phase or after.status.step != self.before.status.step
-        return Next(after, self.record, tuple(self.events), 0.0 if moved and after.open else TICK_S)
+        return Next(after, self.record, tuple(self.events), again=moved and after.open)
 
 
 def _mended(status: Status, now: datetime) -> Status:

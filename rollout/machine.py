@@ -13,7 +13,7 @@ from judge.policy import Fallback
 from judge.verdict import Label
 
 from . import commands
-from .draft import TICK_S, Draft, Next
+from .draft import Draft, Next
 from .events import Kind
 from .model import (
     DeploymentState,
@@ -36,7 +36,7 @@ CHAMPION = "champion"  # MLflow alias of the version that serves by default
 def advance(rollout: Rollout, record: ModelRecord, observed: Observed) -> Next:
     """The rollout and its model's record after this pass, with the facts to write down."""
     if not rollout.open:
-        return Next(rollout, record, (), TICK_S)
+        return Next(rollout, record, ())
     draft = Draft(rollout, record, observed)
     if commands.urgent(rollout):
         _leave(draft, _who_asked(rollout))

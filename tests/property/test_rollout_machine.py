@@ -136,6 +136,8 @@ class World(RuleBasedStateMachine):
         decided = machine.advance(before, self.record, observed)
         again = machine.advance(before, self.record, observed)
         assert decided == again, "deciding twice from the same world differs"
+        if decided.rollout.status.phase is not before.status.phase:
+            self.moved_to(decided.rollout.status.phase)
         self.rollout, self.record = decided.rollout, decided.record
         event(f"reached {self.rollout.status.phase}")
         observed = replace(observed, gateway=self.gateway())
@@ -144,6 +146,15 @@ class World(RuleBasedStateMachine):
                 return
             if not self.do(action) or lose_reply:
                 return
+
+    def moved_to(self, phase: Phase) -> None:
+        """What people are told is true at the moment they are told it."""
+        weight = self.acked.split.weight_pct(2) if self.acked else 0
+        if phase is Phase.ROLLED_BACK:
+            assert weight == 0, "said to be rolled back while a gateway still sends it traffic"
+            assert self.alias != 2, "said to be rolled back while the alias names it"
+        if phase in (Phase.PROBATION, Phase.PROMOTED) and self.rollout.status.phase is Phase.PROMOTING:
+            assert (weight, self.alias) == (100, 2), "said to be champion while traffic or alias are elsewhere"
 
     @rule(rounds=st.integers(1, 6))
     def all_goes_well(self, rounds: int) -> None:

@@ -1,0 +1,46 @@
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+LOCK := uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --quiet --no-emit-index-url --custom-compile-command "make lock"
+
+.PHONY: help
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: setup ## the main job on real flights: ship, canary, roll back, blue-green, undo (about 3 minutes)
+	@$(BIN)/slipway demo
+
+.PHONY: up
+up: setup ## the local stack (MLflow, control plane, Envoy) until Ctrl-C
+	@$(BIN)/slipway up
+
+.PHONY: test
+test: setup ## all tests
+	@$(BIN)/pytest -n 2 --dist loadfile
+
+.PHONY: check
+check: setup ## format, lint, types, import rules, lock file fresh
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@cp requirements.lock .venv/fresh.lock && $(BIN)/$(LOCK) -o .venv/fresh.lock && diff requirements.lock .venv/fresh.lock >/dev/null \
+		|| { echo "requirements.lock does not fit pyproject.toml: run 'make lock'"; exit 1; }
+
+.PHONY: bench
+bench: setup ## the benchmarks: tables here, JSON under .slipway/bench/
+	@for script in bench/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+.PHONY: setup
+setup: .venv/.ready ## the virtual environment, from requirements.lock
+
+.venv/.ready: requirements.lock pyproject.toml setup.sh
+	@./setup.sh
+
+.PHONY: lock
+lock: setup ## resolve pyproject.toml into requirements.lock again
+	@$(BIN)/$(LOCK) -o requirements.lock
+
+.PHONY: clean
+clean: ## remove the environment and all local state
+	rm -rf .venv .slipway
