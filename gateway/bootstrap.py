@@ -1,0 +1,74 @@
+"""PURE. Envoy's bootstrap: who it is, where its control plane listens, and its own admin interface. All else comes over ADS.
+
+Called by whoever starts a gateway (the launcher in `cli/`, an image). Holds no secrets.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .clusters import split_address
+
+CONTROL_PLANE = "control_plane"
+_EVICTION_S = 6 * 3600  # counters untouched for this long are dropped, so ever-new epochs do not fill the memory
+
+
+def render(node_id: str, *, ads: str, admin: str, access_log_path: str | None = None, eviction_s: int = _EVICTION_S) -> str:
+    """Bootstrap JSON. `ads` and `admin` are host:port; the admin interface can stop Envoy, so keep it on loopback."""
+    metadata = {"admin": admin} | ({"access_log": access_log_path} if access_log_path else {})
+    source: dict[str, Any] = {"resource_api_version": "V3", "ads": {}}
+    config = {
+        "node": {"id": node_id, "cluster": "slipway", "metadata": metadata},
+        "admin": {"address": _address(admin)},
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "GRPC",
+                "transport_api_version": "V3",
+                "set_node_on_first_message_only": True,
+                "grpc_services": [
+                    {
+                        "envoy_grpc": {
+                            "cluster_name": CONTROL_PLANE,
+                            # back within a second or so after the control plane is
+                            "retry_policy": {"retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}},
+                        }
+                    }
+                ],
+            },
+            "cds_config": source,
+            "lds_config": source,
+        },
+        "static_resources": {"clusters": [_control_plane(ads)]},
+        "stats_flush_interval": "5s",
+        "stats_eviction_interval": f"{eviction_s}s",
+        # counters of a version come into being with its first request, not 400 at a time
+        "deferred_stat_options": {"enable_deferred_creation_stats": True},
+    }
+    return json.dumps(config, indent=1)
+
+
+def _control_plane(ads: str) -> dict[str, Any]:
+    """DNS, so that a name such as `controlplane` works too. Pings find a frozen control plane; traffic goes on without it."""
+    return {
+        "name": CONTROL_PLANE,
+        "type": "STRICT_DNS",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": CONTROL_PLANE,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(ads)}}]}],
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {
+                    "http2_protocol_options": {"connection_keepalive": {"interval": "5s", "timeout": "5s"}}
+                },
+            }
+        },
+    }
+
+
+def _address(address: str) -> dict[str, Any]:
+    host, port = split_address(address)
+    return {"socket_address": {"address": host, "port_value": port}}

@@ -1,0 +1,200 @@
+"""PURE. The listener that clients speak to: HTTP rules, limits, error documents, the access log and the judge's counters.
+
+Called by `session.py` once per gateway node, since each node names its own access log file. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# ruff: noqa: F401 - importing an extension makes its type known to ParseDict
+from envoy.config.listener.v3 import listener_pb2
+from envoy.extensions.access_loggers.file.v3 import file_pb2
+from envoy.extensions.filters.http.buffer.v3 import buffer_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
+from envoy.extensions.request_id.uuid.v3 import uuid_pb2
+from google.protobuf import json_format
+from xds.type.v3 import typed_struct_pb2
+
+from .clusters import seconds
+from .settings import Settings
+
+NAME = "ingress"
+STATS_PREFIX = "slipway"  # of the counters `slipway.requests` and `slipway.errors`, read back by counts.py
+
+_MODEL, _KIND, _EPOCH = (f"%METADATA(ROUTE:slipway:{key})%" for key in ("model", "kind", "epoch"))
+_VERSION = "%METADATA(CLUSTER:slipway:version)%"
+
+# Broken off after the first byte, or never answered for reasons on the replica's side: errors, whatever the code says.
+# The client's own disconnect (DC) is not among them.
+_UPSTREAM_FLAGS = ["UF", "UH", "UT", "UC", "UR", "LR", "UO", "UPE", "UMSDR", "URX", "NC"]
+
+
+def listener(settings: Settings, access_log_path: str | None) -> listener_pb2.Listener:
+    manager = _connection_manager(settings, access_log_path)
+    return json_format.ParseDict(
+        {
+            "name": NAME,
+            "address": {"socketAddress": {"address": settings.host, "portValue": settings.port}},
+            "perConnectionBufferLimitBytes": 1024 * 1024,
+            "filterChains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typedConfig": manager}]}],
+        },
+        listener_pb2.Listener(),
+    )
+
+
+def _connection_manager(settings: Settings, access_log_path: str | None) -> dict[str, Any]:
+    ads = {"ads": {}, "resourceApiVersion": "V3"}
+    return {
+        "@type": _type("filters.network.http_connection_manager.v3.HttpConnectionManager"),
+        "statPrefix": NAME,
+        "scopedRoutes": {
+            "name": "models",
+            "scopeKeyBuilder": {
+                "fragments": [{"headerValueExtractor": {"name": ":path", "elementSeparator": "/", "index": 1}}]
+            },
+            "rdsConfigSource": ads,
+            "scopedRds": {"scopedRdsConfigSource": ads},
+        },
+        "httpFilters": [
+            {
+                "name": "envoy.filters.http.buffer",
+                "typedConfig": {
+                    "@type": _type("filters.http.buffer.v3.Buffer"),
+                    "maxRequestBytes": settings.body_limit_bytes,
+                },
+            },
+            {
+                "name": "envoy.filters.http.router",
+                "typedConfig": {"@type": _type("filters.http.router.v3.Router")},
+            },
+        ],
+        # x-request-id: the client's if it sent one, else a new one; on every answer
+        "generateRequestId": True,
+        "preserveExternalRequestId": True,
+        "alwaysSetRequestIdInResponse": True,
+        "requestIdExtension": {
+            "typedConfig": {"@type": _type("request_id.uuid.v3.UuidRequestIdConfig"), "packTraceReason": False}
+        },
+        # no client is trusted to steer Envoy by x-envoy-* headers
+        "useRemoteAddress": True,
+        "earlyHeaderMutationExtensions": [
+            {
+                "name": "envoy.http.early_header_mutation.header_mutation",
+                "typedConfig": {
+                    "@type": _type("http.early_header_mutation.header_mutation.v3.HeaderMutation"),
+                    "mutations": [{"removeOnMatch": {"keyMatcher": {"prefix": "x-envoy-"}}}],
+                },
+            }
+        ],
+        "serverName": "slipway",  # stands in for the replica's own server header
+        "normalizePath": True,
+        "mergeSlashes": True,
+        "pathWithEscapedSlashesAction": "REJECT_REQUEST",
+        "commonHttpProtocolOptions": {"idleTimeout": seconds(settings.client_idle_s)},
+        "requestHeadersTimeout": "10s",
+        "requestTimeout": seconds(settings.request_timeout_s),  # to receive the whole request: 408
+        "streamIdleTimeout": seconds(settings.request_timeout_s * 2),  # the route's own timeout speaks first
+        "drainTimeout": seconds(settings.drain_s),
+        "localReplyConfig": _error_documents(),
+        "accessLog": [*_counters(), *(_log_file(access_log_path) if access_log_path else [])],
+    }
+
+
+def _error_documents() -> dict[str, Any]:
+    """Everything that Envoy itself answers is an RFC 9457 problem document."""
+
+    def document(title: str, detail: str) -> dict[str, Any]:
+        fields = {
+            "type": "about:blank",
+            "title": title,
+            "status": "%RESPONSE_CODE%",
+            "detail": detail,
+            "request_id": "%REQ(X-REQUEST-ID)%",
+        }
+        return {"jsonFormat": fields, "contentType": "application/problem+json"}
+
+    def on_code(code: int, title: str, detail: str) -> dict[str, Any]:
+        comparison = {"op": "EQ", "value": {"defaultValue": code, "runtimeKey": "slipway.unused"}}
+        return {"filter": {"statusCodeFilter": {"comparison": comparison}}, "bodyFormatOverride": document(title, detail)}
+
+    no_model = {
+        "filter": {"responseFlagFilter": {"flags": ["NR"]}},
+        "bodyFormatOverride": document("Not Found", "No such model is in service here."),
+    }
+    return {
+        "mappers": [
+            no_model,
+            on_code(404, "Not Found", "%LOCAL_REPLY_BODY%"),
+            on_code(408, "Request Timeout", "The request did not arrive completely in time."),
+            on_code(413, "Content Too Large", "The request body is larger than this gateway allows."),
+            on_code(503, "Service Unavailable", "No replica of this version took the request (%RESPONSE_CODE_DETAILS%)."),
+            on_code(504, "Gateway Timeout", "The model did not answer in time."),
+        ],
+        "bodyFormat": document("Request failed", "%RESPONSE_CODE_DETAILS%"),
+    }
+
+
+def _counters() -> list[dict[str, Any]]:
+    """Two counters, written when a request ends: `requests` always, then `errors` if it failed. `counts.py` reads them."""
+    tags = [
+        {"name": "model", "value_format": _MODEL},
+        {"name": "version", "value_format": _VERSION},
+        {"name": "kind", "value_format": _KIND},
+        {"name": "epoch", "value_format": _EPOCH},
+    ]
+
+    def counter(name: str) -> dict[str, Any]:
+        return {
+            "name": "envoy.access_loggers.stats",
+            # as a typed struct, since xds-protos does not know `stats_scope` yet; Envoy 1.40 does
+            "typedConfig": {
+                "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
+                "typeUrl": _type("access_loggers.stats.v3.Config"),
+                "value": {
+                    "stats_scope": {"prefix": STATS_PREFIX, "sharing_name": STATS_PREFIX, "enable_eviction": True},
+                    "counters": [{"stat": {"name": name, "tags": tags}, "value_fixed": 1}],
+                },
+            },
+        }
+
+    server_error = {"op": "GE", "value": {"defaultValue": 500, "runtimeKey": "slipway.unused"}}
+    failed = [{"statusCodeFilter": {"comparison": server_error}}, {"responseFlagFilter": {"flags": _UPSTREAM_FLAGS}}]
+    return [counter("requests"), {**counter("errors"), "filter": {"orFilter": {"filters": failed}}}]
+
+
+def _log_file(path: str) -> list[dict[str, Any]]:
+    line = {
+        "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+        "model": _MODEL,
+        "version": _VERSION,
+        "kind": _KIND,
+        "epoch": _EPOCH,
+        "method": "%REQ(:METHOD)%",
+        "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+        "code": "%RESPONSE_CODE%",
+        "flags": "%RESPONSE_FLAGS%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "duration_us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
+        "upstream": "%UPSTREAM_HOST%",
+        "bytes_in": "%BYTES_RECEIVED%",
+        "bytes_out": "%BYTES_SENT%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    }
+    return [
+        {
+            "name": "envoy.access_loggers.file",
+            "typedConfig": {
+                "@type": _type("access_loggers.file.v3.FileAccessLog"),
+                "path": path,
+                "logFormat": {"jsonFormat": line},
+            },
+        }
+    ]
+
+
+def _type(name: str) -> str:
+    return f"type.googleapis.com/envoy.extensions.{name}"
