@@ -1,0 +1,169 @@
+"""The composition root: reads the settings once, puts the parts together, starts and stops them in order.
+
+Run as `python -m controlplane.main`. Order of the start: the lock, the store, the replicas that are still running, the
+routing of every model, and only then the port to which gateways connect; so a reconnecting gateway is never told of less
+than it serves. Stopping undoes nothing: gateways and replicas go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import logging
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import FrameType
+
+import fastapi
+import uvicorn
+
+from gateway import adapter as gateways
+from gateway import settings as gateway_settings
+from registry import adapter as registries
+from rollout import ports
+from runtime import local, packager
+
+from . import logs, settings
+from .api import app as api
+from .api import services
+from .broadcast import Broadcast
+from .clock import SteadyClock
+from .loop import Loop
+from .observe import Ports
+from .passes import Passes
+from .store import lock, sql
+from .traffic import TrafficMeter
+
+SHUTDOWN_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class ControlPlane:
+    """All parts, built and started by `running`."""
+
+    def __init__(self, chosen: settings.Settings) -> None:
+        self._settings = chosen
+        self.changes = Broadcast()
+        self._clock = SteadyClock()
+        self._meter = TrafficMeter()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[services.Services]:
+        chosen = self._settings
+
+        def nudge(model_name: str) -> None:
+            loop.nudge(model_name)  # made below: the loop needs the adapters, and they tell it of changes
+
+        async with AsyncExitStack() as stack:
+            store = await sql.SqlStore.open(chosen.store_url)
+            stack.push_async_callback(store.close)
+            registry = registries.MlflowRegistry(chosen.mlflow_uri, timeout_s=chosen.observe_timeout_s)
+            stack.push_async_callback(registry.close)
+            runtime = local.LocalRuntime(
+                chosen.state_dir / "runtime",
+                packager.Packager(chosen.state_dir / "bentoml", chosen.state_dir / "packages", registry.download),
+                clock=self._clock,
+                on_change=nudge,
+            )
+            gateway = gateways.EnvoyGateway(
+                gateway_settings.Settings(
+                    host=chosen.ingress_host, port=chosen.ingress_port, request_timeout_s=chosen.request_timeout_s
+                ),
+                xds_host=chosen.xds_host,
+                xds_port=chosen.xds_port,
+                on_change=nudge,
+            )
+            outside = Ports(store, registry, gateway, runtime)
+            loop = self._loop(outside)
+            await runtime.start()
+            stack.push_async_callback(runtime.close)
+            models = await loop.restore()
+            await gateway.start()
+            stack.push_async_callback(gateway.stop)
+            await loop.startup()
+            stack.push_async_callback(loop.shutdown, SHUTDOWN_S)
+            log.info("control plane is up", extra={"models": models, "api": f"{chosen.api_host}:{chosen.api_port}"})
+            yield self._services(outside, loop)
+
+    def _loop(self, outside: Ports) -> Loop:
+        passes = Passes(
+            outside,
+            clock=self._clock,
+            changes=self.changes,
+            meter=self._meter,
+            tick_s=self._settings.tick_s,
+            observe_timeout_s=self._settings.observe_timeout_s,
+            drain_s=self._settings.drain_s,
+        )
+        return Loop(outside, passes)
+
+    def _services(self, outside: Ports, loop: Loop) -> services.Services:
+        return services.Services(
+            store=outside.store,
+            registry=outside.registry,
+            gateway=outside.gateway,
+            runtime=outside.runtime,
+            wake=loop.wake,
+            clock=self._clock,
+            new_id=lambda: f"r-{secrets.token_hex(5)}",
+            traffic=self._meter.traffic,
+            changes=self.changes,
+            version=importlib.metadata.version("slipway"),
+            max_body_bytes=self._settings.max_body_bytes,
+        )
+
+
+class Server(uvicorn.Server):
+    """Ends the event streams as soon as it is told to stop, instead of waiting for readers to go."""
+
+    changes: Broadcast
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.changes.close()
+        super().handle_exit(sig, frame)
+
+
+async def serve(chosen: settings.Settings) -> None:
+    """Run until SIGTERM or SIGINT. Raises ports.PortError with what to do when it cannot start."""
+    listener = _listen(chosen.api_host, chosen.api_port)
+    plane = ControlPlane(chosen)
+    with lock.only_one(chosen.state_dir / "slipway.lock"):
+        async with plane.running() as parts:
+            application: fastapi.FastAPI = api.create_app(parts)
+            config = uvicorn.Config(application, log_config=None, timeout_graceful_shutdown=int(SHUTDOWN_S))
+            server = Server(config)
+            server.changes = plane.changes
+            await server.serve(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ports.Refused("api", f"cannot listen on {host}:{port} ({error.strerror}); set SLIPWAY_API_PORT") from error
+    return listener
+
+
+def main() -> int:
+    """Exit codes: 0 stopped as asked, 2 wrong settings or something is in the way (said on standard error)."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to stop
+    try:
+        chosen = settings.read()
+        logs.configure(chosen.log_level)
+        asyncio.run(serve(chosen))
+    except (settings.InvalidSettings, ports.PortError) as error:
+        sys.stderr.write(f"slipway control plane: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
