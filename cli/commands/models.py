@@ -15,7 +15,9 @@ from . import session
 def models(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL]", help="One model: its versions, replicas and split.", autocompletion=session.complete_model),
+        typer.Argument(
+            metavar="[MODEL]", help="One model: its versions, replicas and split.", autocompletion=session.complete_model
+        ),
     ] = None,
     output_format: output.Output = output.Format.TABLE,
 ) -> None:

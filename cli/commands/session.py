@@ -61,7 +61,9 @@ def _names() -> list[str]:
         return []  # completion is a courtesy: no words rather than an error in the middle of a line
 
 
-Model = Annotated[str, typer.Argument(help="A registered model, e.g. flight-delay.", metavar="MODEL", autocompletion=complete_model)]
+Model = Annotated[
+    str, typer.Argument(help="A registered model, e.g. flight-delay.", metavar="MODEL", autocompletion=complete_model)
+]
 Target = Annotated[
     str,
     typer.Argument(

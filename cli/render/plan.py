@@ -21,6 +21,8 @@ def picture(plan: Json, paper: Paper) -> RenderableType:
     if plan["refusal"]:
         mark = strokes.mark("fail", ascii_only=paper.ascii_only)
         parts.append(Text(f"{mark} It cannot finish as it stands: {plan['refusal']}", "bold red"))
+    if plan["open_rollout"]:
+        parts.append(Text(f"rollout {plan['open_rollout']} is still open; this one could only start after it.", "yellow"))
     return Group(*parts)
 
 

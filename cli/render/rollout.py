@@ -41,7 +41,7 @@ class Traffic:
 def tree(rollout: Json, now: datetime, paper: Paper, traffic: Traffic | None = None) -> Tree:
     """`traffic` is None when nobody asked for it."""
     picture = Tree(header(rollout, now, paper), guide_style="dim", highlight=False)
-    if rollout["open"] and rollout["split"] is not None:
+    if rollout["split"] or rollout["verdict"]:
         picture.add(_sides(rollout, paper, traffic or Traffic()))
         if traffic and traffic.observed and traffic.observed.get("reason"):
             picture.add(Text(f"traffic unknown: {traffic.observed['reason']}", "magenta"))
@@ -49,8 +49,9 @@ def tree(rollout: Json, now: datetime, paper: Paper, traffic: Traffic | None = N
         picture.add(finding(entry, paper))
     for entry in rollout["holds"]:
         picture.add(hold(entry, now, paper))
+    told = {"pause"} if any(entry["reason"] == "paused" for entry in rollout["holds"]) else set()  # the hold says the same
     for verb, intent in rollout["requests"].items():
-        if intent is not None and rollout["open"]:
+        if intent is not None and rollout["open"] and verb not in told:
             picture.add(_intent(verb, intent, now))
     return picture
 
@@ -65,7 +66,7 @@ def header(rollout: Json, now: datetime, paper: Paper) -> RenderableType:
     title.append(f"v{champion} {arrow} " if champion is not None else f"first ship {arrow} ")
     title.append(f"v{rollout['version']}", "bold")
     title.append(f"  {rollout['strategy']}")
-    if step := rollout["step"]:
+    if (step := rollout["step"]) and (phase == "progressing" or not rollout["open"]) and phase != "promoted":
         title.append(f", step {step['index']} of {step['count']}{dot} {step['weight_pct']} %")
     title.append(f"{dot} {_age(rollout, now)}", "dim")
     lines = [title, Text(f"rollout {rollout['id']} by {rollout['actor']}" + _note(rollout["note"]), "dim")]
@@ -124,11 +125,13 @@ def _sides(rollout: Json, paper: Paper, traffic: Traffic) -> Table:
         version = rollout["champion"] if role == "champion" else rollout["version"]
         if version is None:
             continue
+        cells = [Text(f"v{version} {role}", "bold" if role == "challenger" else "")]
         weight = weights.get(version, 0)
-        cells = [Text(f"v{version} {role}", "bold" if role == "challenger" else ""), Text(f"{weight} %", justify="right")]
-        if paper.width >= 84:
+        if weights:
+            cells.append(Text(f"{weight} %", justify="right"))
+        if weights and paper.width >= 84:
             cells.append(Text(strokes.bar(weight / 100, 12, ascii_only=paper.ascii_only)))
-        if version in seen:
+        if version in seen and paper.width >= 60:
             cells.append(Text(f"got {strokes.percent(seen[version]['share_pct'] / 100)}", "dim"))
         if judged is not None:
             cells.append(Text(_judged(judged[f"{role}_requests"], judged[f"{role}_errors"])))

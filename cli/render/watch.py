@@ -91,6 +91,5 @@ def _events(scene: Scene, now: datetime) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for event in scene.events:
-        who = "" if event["actor"] == "slipway" else f"{event['actor']}: "
-        table.add_row(times.ago(times.moment(event["at"]), now), event["kind"], Text(f"{who}{event['sentence']}"))
+        table.add_row(times.ago(times.moment(event["at"]), now), event["kind"], Text(event["sentence"]))
     return table

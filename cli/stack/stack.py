@@ -26,8 +26,7 @@ class Stack:
         self.config = config
         self.addresses = config.addresses()
         self._tell = tell
-        self._children = children.build(config)
-        self._supervisor = Supervisor(self._children, self._changed)
+        self._supervisor = Supervisor((), self._changed)
         self._held = contextlib.ExitStack()
         self._recording = threading.Lock()
 
@@ -37,6 +36,7 @@ class Stack:
         try:
             leftovers.stop_children(self.config.state_dir, self.config.grace_s)
             ports.check_free(self.config.ports)
+            self._supervisor = Supervisor(children.build(self.config), self._changed)
             self._supervisor.start(cancelled)
         except BaseException:
             self.stop()
@@ -74,10 +74,6 @@ class Stack:
 
     def pids(self) -> dict[str, int]:
         return self._supervisor.pids()
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        return tuple(child.name for child in self._children)
 
     def _changed(self, change: Change) -> None:
         if change.state in (State.STARTING, State.WAITING):

@@ -14,12 +14,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 TICK_S = 0.05
-PROBE_TIMEOUT_S = 1.0
+PROBE_TIMEOUT_S = 3.0
 BACKOFF_FIRST_S = 0.5
 BACKOFF_LAST_S = 15.0
 STEADY_S = 30.0  # a child that was ready this long starts again without back-off
@@ -38,15 +38,14 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What to run. `ready` is an address http://host:port/path that answers 200 once the child does its work."""
+    """What to run, in which (whole) environment. `ready` is an address http://host:port/path that answers 200 once the child does its work."""
 
     name: str
     argv: Sequence[str]
+    env: Mapping[str, str]
     log: Path
     ready: str
     deadline_s: float
-    env: Mapping[str, str] = field(default_factory=dict)
-    cwd: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +120,11 @@ class Supervisor:
                 os.killpg(run.process.pid, number)
 
     def stop(self, name: str, grace_s: float) -> None:
-        """SIGTERM, then SIGKILL after the grace; the child stays down. Stopping twice does nothing."""
+        """SIGTERM, then SIGKILL after the grace; the child stays down. Stopping twice, or what never was, does nothing."""
         with self._lock:
-            run = self._runs[name]
+            run = self._runs.get(name)
+            if run is None:
+                return
             run.wanted = False
             process = run.process
             if process is not None and process.poll() is None:
@@ -157,7 +158,7 @@ class Supervisor:
     def _tick(self, run: _Run, *, answers: bool) -> None:
         now = time.monotonic()
         if run.state is State.WAITING:
-            if now - run.since >= _backoff_s(run.failures):
+            if now - run.since >= backoff_s(run.failures):
                 self._spawn(run)
             return
         assert run.process is not None, "a child that is starting or ready has a process"
@@ -182,7 +183,7 @@ class Supervisor:
             return
         steady = run.state is State.READY and time.monotonic() - run.since >= STEADY_S
         run.failures = 0 if steady else run.failures + 1
-        self._enter(run, State.WAITING, f"{how}; starting it again in {_backoff_s(run.failures):.1f} s")
+        self._enter(run, State.WAITING, f"{how}; starting it again in {backoff_s(run.failures):.1f} s")
 
     def _spawn(self, run: _Run) -> None:
         child = run.child
@@ -194,8 +195,7 @@ class Supervisor:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    cwd=child.cwd,
-                    env={**os.environ, **child.env},
+                    env=child.env,
                     start_new_session=True,
                 )
         except OSError as error:
@@ -208,7 +208,7 @@ class Supervisor:
         self._tell(Change(run.child.name, state, sentence))
 
 
-def _backoff_s(failures: int) -> float:
+def backoff_s(failures: int) -> float:
     return 0.0 if failures == 0 else min(BACKOFF_LAST_S, BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 10))
 
 

