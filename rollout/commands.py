@@ -54,9 +54,16 @@ def promote(rollout: Rollout, intent: Intent) -> Rollout:
         raise NotNow("It was aborted or rolled back; start it again with `retry`.")
     if phase not in (Phase.PROGRESSING, Phase.PROBATION):
         raise NotNow("Its replicas are not ready yet; promote once it is progressing.")
-    if rollout.requests.promote:
+    if promoted_by_hand(rollout) is not None:
         return rollout
     return _asked(rollout, replace(rollout.requests, promote=intent, pause=None))
+
+
+def promoted_by_hand(rollout: Rollout) -> Intent | None:
+    """Who asked to go on without the judge. What was asked on a step does not also end the probation."""
+    asked, status = rollout.requests.promote, rollout.status
+    stale = asked is not None and status.phase is Phase.PROBATION and asked.at < status.phase_since
+    return None if stale else asked
 
 
 def abort(rollout: Rollout, intent: Intent) -> Rollout:

@@ -227,9 +227,9 @@ def _probation(draft: Draft) -> None:
         draft.hold(HoldReason.ALIAS_MOVED, f"somebody pointed `{CHAMPION}` at {alias or 'nothing'}; put it back or undo")
     if draft.requests.pause:
         draft.hold(HoldReason.PAUSED, f"by {draft.requests.pause.actor}")
-    if draft.requests.promote:
+    if by_hand := commands.promoted_by_hand(draft.before):
         draft.holds.clear()
-        _promoted(draft, f"Probation ended by {draft.requests.promote.actor}.")
+        _promoted(draft, f"Probation ended by {by_hand.actor}.")
     elif not draft.elapsed(draft.spec.probation_s):
         draft.say(f"Champion on probation: {draft.status.verdict.reason if draft.status.verdict else 'nothing judged yet.'}")
     elif draft.spec.strategy is Strategy.BLUE_GREEN and not judged_requests(draft.status):
