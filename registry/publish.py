@@ -100,7 +100,7 @@ def publish(
                     naming.SIGNATURE_TAG: "true",
                     naming.METRICS_TAG: json.dumps({name: round(value, 6) for name, value in metrics.items()}),
                 }
-                return _create_version(client, model_name, info, run.info.run_id, all_tags, description)
+                return _create_version(client, model_name, info, run.info.run_id, tags=all_tags, description=description)
     except mlflow.exceptions.MlflowException as error:
         raise _meaning(error) from error
 
@@ -224,7 +224,7 @@ def _write(folder: Path, name: str, document: Mapping[str, Any]) -> None:
     (folder / name).write_text(json.dumps(document, allow_nan=False))
 
 
-def _create_version(client: Any, model_name: str, info: Any, run_id: str, tags: Mapping[str, str], description: str) -> int:
+def _create_version(client: Any, model_name: str, info: Any, run_id: str, *, tags: Mapping[str, str], description: str) -> int:
     exceptions = importlib.import_module("mlflow.exceptions")
     try:
         client.create_registered_model(model_name)
