@@ -84,4 +84,4 @@ def more(alone: Alone, policy: Policy) -> int | None:
     if alone.margin is None or not alone.arm.requests:
         return None
     growth = _log_factors(WITHIN, alone.margin, alone.arm) / alone.arm.requests
-    return forecast.first(forecast.course(alone.within, growth), needed(policy)[1])
+    return forecast.first((alone.within,), (growth,), lambda only: only[0], needed(policy)[1])

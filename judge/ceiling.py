@@ -51,7 +51,7 @@ def _finding(policy: Policy, state: State, champion: int, challenger: int, *, bl
     elif blind is not None:
         label, sentence = Label.BLIND, sentences.blind(tried, blind)
     elif passing >= to_pass:
-        label, sentence = Label.PASS, sentences.alone_within(base, tried, policy.error_rate)
+        label, sentence = Label.PASS, sentences.alone_within(base, tried, policy)
     else:
         more = alone.more(known, policy)
         label, sentence = Label.INSUFFICIENT, sentences.alone_missing(base, tried, more)

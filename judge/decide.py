@@ -42,7 +42,6 @@ def decide(
 
 def _finding(policy: Policy, state: State, champion: int, challenger: int, *, blind: str | None) -> Finding:
     base, tried = map(sentences.Side, (champion, challenger), fold.counted(state))
-    effect = interval.effect(state.likelihood)
     p_value = p_value_of(state.rollback.peak)
     passing = state.promotion.log
     more: int | None = None
@@ -51,8 +50,7 @@ def _finding(policy: Policy, state: State, champion: int, challenger: int, *, bl
     elif blind is not None:
         label, sentence = Label.BLIND, sentences.blind(tried, blind)
     elif passing >= -log(policy.beta):
-        tried_high = interval.rate(tried.arm.errors, tried.arm.requests, 1.0 - interval.CONFIDENCE)[1]
-        label, sentence = Label.PASS, sentences.within(base, tried, effect, tried_high)
+        label, sentence = Label.PASS, sentences.within(base, tried, policy)
     else:
         more = _more(policy, state, base.arm, tried.arm)
         label, sentence = Label.INSUFFICIENT, sentences.missing(base, tried, more)
@@ -60,7 +58,7 @@ def _finding(policy: Policy, state: State, champion: int, challenger: int, *, bl
         guard=GUARD,
         label=label,
         sentence=sentence,
-        effect=effect,
+        effect=interval.effect(state.likelihood),
         evidence=state.rollback.log / LN10,
         threshold=-log(policy.alpha) / LN10,
         promotion_evidence=passing / LN10,

@@ -6,6 +6,7 @@ twice. Evidence is taken to grow at its expected rate, which is where its mean l
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import ceil, log
 
 import numpy as np
@@ -19,8 +20,8 @@ from .rollback import Rollback
 Floats = NDArray[np.float64]
 
 FAR = 10**12  # further than anyone will wait: what a forecast says when there is no way
-_STEPS: Floats = np.geomspace(1.0, FAR, 481)  # 6 % apart
-_OVERSHOOT = 1.06  # the decision falls at the end of a window, not in its middle
+_FAR_STEPS: Floats = np.geomspace(1.0, FAR, 49)
+_FACTOR = float(_FAR_STEPS[1])
 
 
 def requests_to_pass(policy: Policy, error_rate: float, share_pct: float) -> int:
@@ -40,11 +41,8 @@ def requests_to_detect(policy: Policy, error_rate: float, ratio: float, share_pc
     relative, absolute = rollback.bets(policy.error_rate, share)
     rates = (error_rate, min(error_rate * ratio, 1.0), share)
     start = Rollback()
-    curves = (
-        course(start.relative, relative.growth(*rates)),
-        course(start.absolute, absolute.growth(*rates)),
-    )
-    found = first(np.minimum(*curves), -log(policy.alpha))
+    growth = (relative.growth(*rates), absolute.growth(*rates))
+    found = first((start.relative, start.absolute), growth, lambda both: np.minimum(*both), -log(policy.alpha))
     return FAR if found is None else found
 
 
@@ -52,20 +50,31 @@ def to_pass(policy: Policy, known: Promotion, champion_rate: float, challenger_r
     """Challenger requests still missing for a pass at these rates and this share (None: never)."""
     relative, absolute = promotion.bets(policy.error_rate, share)
     rates = (champion_rate, challenger_rate, share)
-    curves = course(known.relative, relative.growth(*rates)), course(known.absolute, absolute.growth(*rates))
-    return first(np.logaddexp(*curves) - log(2.0), -log(policy.beta))
+    growth = (relative.growth(*rates), absolute.growth(*rates))
+    return first((known.relative, known.absolute), growth, lambda both: np.logaddexp(*both) - log(2.0), -log(policy.beta))
 
 
-def course(known: wealth.Wealth, growth: Floats) -> Floats:
+def first(
+    known: Sequence[wealth.Wealth], growth: Sequence[Floats], combine: Callable[[list[Floats]], Floats], needed: float
+) -> int | None:
+    """How many steps of this growth until the combined evidence is enough (None: never)."""
+    steps = _FAR_STEPS
+    for _ in range(2):  # coarse first, then between the last step that does not suffice and the first that does
+        courses = [_course(each, by, steps) for each, by in zip(known, growth, strict=True)]
+        reached = np.flatnonzero(combine(courses) >= needed)
+        if not reached.size:
+            return None
+        end = steps[reached[0]]
+        steps = np.geomspace(max(end / _FACTOR, 1.0), end, 33)
+    return ceil(float(end))
+
+
+def _course(known: wealth.Wealth, growth: Floats, steps: Floats) -> Floats:
     """Logarithm of the wealth after each of so many steps more."""
-    atoms = np.asarray(known.log_atoms)[:, None] + growth[:, None] * _STEPS
-    course: Floats = np.logaddexp.reduce(atoms, axis=0)
+    atoms = np.asarray(known.log_atoms)[:, None] + growth[:, None] * steps
+    top = atoms.max(axis=0)
+    course: Floats = top + np.log(np.exp(atoms - top).sum(axis=0))
     return course
-
-
-def first(course: Floats, needed: float) -> int | None:
-    reached = np.flatnonzero(course >= needed)
-    return ceil(_OVERSHOOT * _STEPS[reached[0]]) if reached.size else None
 
 
 def _share(share_pct: float) -> float:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .policy import ErrorRateGuard
+from .policy import Policy
 from .samples import Arm
-from .verdict import Effect
 
 _PAST = "This compares with the champion's past, not with traffic beside it."
 
@@ -62,18 +61,13 @@ def worse(base: Side, tried: Side, p_value: float) -> str:
     )
 
 
-def within(base: Side, tried: Side, effect: Effect, tried_high: float) -> str:
-    """tried_high: upper end of the interval of the challenger's own rate."""
-    if effect.high is None:
-        bound = f"at most {percent(tried_high)} of its requests"
-    elif effect.high <= 1.0:
-        bound = f"less often than {base}"
-    else:
-        points = 100.0 * (effect.high - 1.0) * base.arm.errors / base.arm.requests
-        bound = f"at most +{points:.2g} points"
+def within(base: Side, tried: Side, policy: Policy) -> str:
+    """Says what the pass has shown: below one of the two margins, in points at the champion's rate."""
+    guard = policy.error_rate
+    points = max((guard.margin_ratio - 1.0) * 100.0 * base.arm.errors / base.arm.requests, guard.margin_pct)
     return (
-        f"Version {tried.version} fails no more than allowed: {bound} with 95 % confidence "
-        f"({tried} fails {tried.failures}, {base} {base.failures})."
+        f"Version {tried.version} fails no more than allowed: less than +{points:.2g} points with {100 * (1 - policy.beta):g} % "
+        f"confidence; it fails {tried.failures}, {base} {base.failures}."
     )
 
 
@@ -97,7 +91,8 @@ def alone_worse(base: Side, tried: Side, ceiling: float) -> str:
     )
 
 
-def alone_within(base: Side, tried: Side, guard: ErrorRateGuard) -> str:
+def alone_within(base: Side, tried: Side, policy: Policy) -> str:
+    guard = policy.error_rate
     return (
         f"Version {tried.version} fails no more than allowed, {tried.failures}; {base} failed {base.failures} before, and the "
         f"margin is {guard.margin_ratio:g} times that or +{guard.margin_pct:g} points. {_PAST}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import expm1, log, log1p
+from math import exp, expm1, log, log1p
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,8 @@ class Wealth:
     def log(self) -> float:
         """Natural logarithm of the whole wealth, the e-value now."""
         parts = self.log_atoms if self.log_cash is None else (*self.log_atoms, self.log_cash)
-        return float(np.logaddexp.reduce(parts))
+        top = max(parts)
+        return top + log(sum(exp(part - top) for part in parts))
 
 
 def opened(weights: Sequence[float], *, restarts: bool) -> Wealth:
