@@ -77,7 +77,7 @@ def test_steps_are_weights_with_optional_requests_and_time() -> None:
 
 @pytest.mark.parametrize("text", ["", "1,,100", "five", "5:x", "5:1:2:3", "5 %", "-1"])
 def test_what_is_no_step_is_refused_as_bad_input(text: str) -> None:
-    with pytest.raises(exits.Failure, match="^--steps: ") as caught:
+    with pytest.raises(exits.Failure, match=r"^--steps: ") as caught:
         start.parse_steps(text)
     assert caught.value.code is exits.Exit.USAGE
 
