@@ -79,19 +79,29 @@ def after(likelihood: Likelihood, window: Window) -> Likelihood:
     return Likelihood(tuple(values.tolist()), likelihood.champion_errors + x0, likelihood.challenger_errors + x1)
 
 
+def at(likelihood: Likelihood, points: Floats) -> Floats:
+    """The log-likelihood at any logarithms of the ratio within reach, for plots and tests."""
+    values: Floats = _basis(points) @ _coefficients(likelihood)
+    return values
+
+
+def _coefficients(likelihood: Likelihood) -> Floats:
+    coefficients: Floats = _grid().to_coefficients @ np.asarray(likelihood.log_values)
+    return coefficients
+
+
 def effect(likelihood: Likelihood) -> Effect:
     """The likeliest ratio and its interval. A side on which nothing is known is None; no failures at all: nothing is."""
     if likelihood.champion_errors + likelihood.challenger_errors == 0:
         return Effect(None, None, None)
     grid = _grid()
-    coefficients = grid.to_coefficients @ np.asarray(likelihood.log_values)
-    coarse = grid.at_points @ coefficients
-    best, spread = _peak(coefficients, grid.points, coarse)
+    coarse = grid.at_points @ _coefficients(likelihood)
+    best, spread = _peak(likelihood, grid.points, coarse)
     fine = best + spread * np.linspace(-8.0, 8.0, 65)
     fine = fine[np.abs(fine) < REACH]
     points = np.concatenate((grid.points, fine))
     order = np.argsort(points)
-    points, values = points[order], np.concatenate((coarse, _basis(fine) @ coefficients))[order]
+    points, values = points[order], np.concatenate((coarse, at(likelihood, fine)))[order]
     top = float(values.max())
     mixture = top + log(float(np.trapezoid(np.exp(values - top + _log_prior(points)), points)))
     limit = mixture + log(1.0 - CONFIDENCE) - _SLACK * abs(top)
@@ -105,7 +115,7 @@ def effect(likelihood: Likelihood) -> Effect:
     return Effect(exp(best) if likelihood.challenger_errors else 0.0, low, high)
 
 
-def _peak(coefficients: Floats, points: Floats, values: Floats) -> tuple[float, float]:
+def _peak(likelihood: Likelihood, points: Floats, values: Floats) -> tuple[float, float]:
     """Where the likelihood is largest, and how far from there it has fallen by one half (its standard error)."""
     for _ in range(2):
         middle = int(np.clip(values.argmax(), 1, len(points) - 2))
@@ -117,7 +127,7 @@ def _peak(coefficients: Floats, points: Floats, values: Floats) -> tuple[float, 
         best = float(points[middle]) + step * float(np.clip(0.5 * (right - left) / bend, -1.0, 1.0))
         spread = min(max(step / bend**0.5, 1e-6), REACH / 8.0)
         points = np.linspace(best - step / 4.0, best + step / 4.0, 9)
-        values = _basis(points) @ coefficients
+        values = at(likelihood, points)
     else:
         return best, spread
     return float(points[values.argmax()]), REACH / 8.0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +13,7 @@ from judge.policy import Policy
 from judge.samples import Sample
 
 
-def test_the_batch_of_the_statistical_tests_is_the_real_judge(run):
+def test_the_batch_of_the_statistical_tests_is_the_real_judge(run: Callable[..., Any]) -> None:
     policy, seed, schedule = Policy(), 5, [(0.05, 0.01, 0.01)] * 20 + [(0.3, 0.05, 0.08)] * 20
     batch = run(policy, schedule, seed=seed, rollouts=3)
     rng = np.random.default_rng(seed)

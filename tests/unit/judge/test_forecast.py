@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,7 +16,7 @@ POLICY = Policy()
 
 @pytest.mark.parametrize("p0", [0.0, 0.001, 0.01, 0.05])
 @pytest.mark.parametrize("share", [0.05, 0.5])
-def test_requests_to_pass_of_a_healthy_version(run, p0, share):
+def test_requests_to_pass_of_a_healthy_version(run: Callable[..., Any], p0: float, share: float) -> None:
     expected = forecast.requests_to_pass(POLICY, p0, 100.0 * share)
     requests = max(int(expected / share / 40), 60)  # about 40 windows to the decision
     batch = run(POLICY, [(share, p0, p0)] * 160, seed=21, rollouts=250, requests=requests)
@@ -22,7 +25,7 @@ def test_requests_to_pass_of_a_healthy_version(run, p0, share):
 
 
 @pytest.mark.parametrize(("p0", "ratio", "share"), [(0.01, 5.0, 0.05), (0.01, 2.0, 0.2), (0.001, 10.0, 0.5), (0.05, 3.0, 0.05)])
-def test_requests_to_detect_a_regression(run, p0, ratio, share):
+def test_requests_to_detect_a_regression(run: Callable[..., Any], p0: float, ratio: float, share: float) -> None:
     expected = forecast.requests_to_detect(POLICY, p0, ratio, 100.0 * share)
     requests = max(int(expected / share / 40), 60)
     batch = run(POLICY, [(share, p0, p0 * ratio)] * 160, seed=22, rollouts=250, requests=requests)
@@ -31,7 +34,7 @@ def test_requests_to_detect_a_regression(run, p0, ratio, share):
     assert (batch.rolled_back[found].mean() + 1.0) * requests * share == pytest.approx(expected, rel=0.3)
 
 
-def test_what_is_tolerated_is_never_detected():
+def test_what_is_tolerated_is_never_detected() -> None:
     assert forecast.requests_to_detect(POLICY, 0.01, 1.05, 5.0) == forecast.FAR
     assert forecast.requests_to_detect(POLICY, 0.0, 5.0, 5.0) == forecast.FAR
 
@@ -46,7 +49,7 @@ def test_what_is_tolerated_is_never_detected():
         (float("nan"), 5.0, "error_rate"),
     ],
 )
-def test_bad_input_names_the_field(error_rate, share_pct, field):
+def test_bad_input_names_the_field(error_rate: float, share_pct: float, field: str) -> None:
     with pytest.raises(InvalidPolicy, match=field):
         forecast.requests_to_pass(POLICY, error_rate, share_pct)
     with pytest.raises(InvalidPolicy, match=field):

@@ -6,6 +6,8 @@ Fixed seeds; each bound allows two standard errors, so a judge that peeks, doubl
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from judge.policy import ErrorRateGuard, Policy
 # Hardly any tolerance, so that equal versions lie on the edge of the null instead of well inside.
 STRICT = Policy(alpha=0.05, error_rate=ErrorRateGuard(1.0, 1e-6, 2.0, 1.0))
 DEFAULT = Policy(alpha=0.05)
-ROLLOUTS = 1000
+ROLLOUTS = 2000
 
 
 def most(probability: float, rollouts: int = ROLLOUTS) -> float:
@@ -27,10 +29,10 @@ def ramp(p0: float, p1: float, windows: int = 60) -> list[tuple[float, float, fl
 
 
 def incidents(schedule: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
-    """A slow wave, and three common incidents with twenty times the errors on both arms."""
+    """A slow wave, and three common incidents with twenty times the errors on both arms (at most 90 %)."""
     bad = {at + i for at in (20, 110, 200) for i in range(6)}
     factors = [(20.0 if i in bad else 1.0) * (1.0 + 0.5 * math.sin(i / 20.0)) for i in range(len(schedule))]
-    return [(share, p0 * f, p1 * f) for (share, p0, p1), f in zip(schedule, factors, strict=True)]
+    return [(share, p0 * min(f, 0.9 / p1), min(p1 * f, 0.9)) for (share, p0, p1), f in zip(schedule, factors, strict=True)]
 
 
 EQUAL = {
@@ -44,7 +46,7 @@ EQUAL = {
 
 
 @pytest.mark.parametrize("name", EQUAL)
-def test_equal_versions_are_rolled_back_at_most_at_alpha(run, name):
+def test_equal_versions_are_rolled_back_at_most_at_alpha(run: Callable[..., Any], name: str) -> None:
     batch = run(STRICT, EQUAL[name], seed=11, rollouts=ROLLOUTS, requests=2000)
     assert (batch.rolled_back >= 0).mean() <= most(STRICT.alpha)
 
@@ -52,13 +54,15 @@ def test_equal_versions_are_rolled_back_at_most_at_alpha(run, name):
 @pytest.mark.parametrize(
     ("p0", "p1"), [(0.02, 0.022), (0.3, 0.33), (0.002, 0.003), (0.0, 0.001)], ids=["ratio", "high", "points", "from zero"]
 )
-def test_a_version_at_the_edge_of_tolerance_is_rolled_back_at_most_at_alpha(run, p0, p1):
+def test_a_version_at_the_edge_of_tolerance_is_rolled_back_at_most_at_alpha(
+    run: Callable[..., Any], p0: float, p1: float
+) -> None:
     batch = run(DEFAULT, ramp(p0, p1), seed=12, rollouts=ROLLOUTS, requests=2000)
     assert (batch.rolled_back >= 0).mean() <= most(DEFAULT.alpha)
 
 
 @pytest.mark.parametrize("p0", [0.01, 0.3])
-def test_a_tolerance_in_points_alone_is_exact_at_any_rate(run, p0):
+def test_a_tolerance_in_points_alone_is_exact_at_any_rate(run: Callable[..., Any], p0: float) -> None:
     # the relative process is made certain to agree (a challenger twice as bad is tolerated by points only)
     policy = Policy(alpha=0.05, error_rate=ErrorRateGuard(1.0, 100.0 * p0, 3.0, 99.0))
     batch = run(policy, ramp(p0, 2.0 * p0), seed=13, rollouts=ROLLOUTS, requests=2000)
@@ -68,7 +72,7 @@ def test_a_tolerance_in_points_alone_is_exact_at_any_rate(run, p0):
 @pytest.mark.parametrize(
     ("p0", "p1"), [(0.03, 0.06), (0.005, 0.015), (0.01, 0.02), (0.0, 0.01)], ids=["ratio", "points", "both", "from zero"]
 )
-def test_a_version_at_the_margin_is_promoted_at_most_at_beta(run, p0, p1):
+def test_a_version_at_the_margin_is_promoted_at_most_at_beta(run: Callable[..., Any], p0: float, p1: float) -> None:
     batch = run(DEFAULT, incidents(ramp(p0, p1)) if p0 == 0.03 else ramp(p0, p1), seed=14, rollouts=ROLLOUTS)
     assert (batch.passed >= 0).mean() <= most(DEFAULT.beta)
 
@@ -83,7 +87,9 @@ def test_a_version_at_the_margin_is_promoted_at_most_at_beta(run, p0, p1):
         (0.001, 0.005, 0.5, 39),
     ],
 )
-def test_regressions_are_found_near_the_table_of_the_method(run, p0, p1, share, table_s):
+def test_regressions_are_found_near_the_table_of_the_method(
+    run: Callable[..., Any], p0: float, p1: float, share: float, table_s: int
+) -> None:
     # 200 requests/s, 5 s windows, alpha .01 as in judge.md section 3; the table's judge has its overshoot removed, ours not
     policy = Policy(alpha=0.01, error_rate=STRICT.error_rate)
     batch = run(policy, [(share, p0, p1)] * (table_s // 5 * 5 + 10), seed=15, rollouts=300)
@@ -92,13 +98,13 @@ def test_regressions_are_found_near_the_table_of_the_method(run, p0, p1, share, 
     assert 5.0 * (batch.rolled_back[found].mean() + 1.0) <= 1.25 * table_s
 
 
-def test_the_default_policy_finds_one_to_five_percent_in_half_a_minute(run):
+def test_the_default_policy_finds_one_to_five_percent_in_half_a_minute(run: Callable[..., Any]) -> None:
     batch = run(Policy(), [(0.05, 0.01, 0.05)] * 40, seed=16, rollouts=300)
     assert (batch.rolled_back >= 0).mean() >= 0.99
     assert 5.0 * (batch.rolled_back.mean() + 1.0) <= 28.0
 
 
-def test_a_regression_after_half_an_hour_is_still_found_soon(run):
+def test_a_regression_after_half_an_hour_is_still_found_soon(run: Callable[..., Any]) -> None:
     late = 180  # windows of 10 s
     batch = run(
         Policy(alpha=0.01), [(0.05, 0.01, 0.01)] * late + [(0.05, 0.01, 0.05)] * 30, seed=17, rollouts=300, requests=2000
@@ -108,12 +114,12 @@ def test_a_regression_after_half_an_hour_is_still_found_soon(run):
     assert 10.0 * (batch.rolled_back[found] - late + 1.0).mean() <= 70.0
 
 
-def test_a_dead_version_is_found_within_ten_failures(run):
+def test_a_dead_version_is_found_within_ten_failures(run: Callable[..., Any]) -> None:
     batch = run(Policy(alpha=0.01), [(0.05, 0.001, 1.0)] * 5, seed=18, rollouts=300, requests=60)
     assert (batch.rolled_back >= 0).mean() >= 0.98
     assert np.median(batch.requests_at_decision) <= 10
 
 
-def test_a_better_version_is_never_rolled_back(run):
+def test_a_better_version_is_never_rolled_back(run: Callable[..., Any]) -> None:
     batch = run(STRICT, ramp(0.01, 0.006), seed=19, rollouts=ROLLOUTS)
     assert (batch.rolled_back >= 0).mean() <= 0.005
