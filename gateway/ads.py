@@ -176,7 +176,7 @@ class AdsServer:
             connection.wake.set()
 
     def _hear(self, connection: Connection, request: discovery_pb2.DiscoveryRequest) -> None:
-        connection.session.receive(request, self._monotonic())
+        connection.session.receive(request)
         connection.wake.set()
         for name in connection.settle(self._wanted):
             confirmed = connection.confirmed.get(name)

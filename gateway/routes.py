@@ -63,7 +63,7 @@ def scope(model_name: str) -> scoped_route_pb2.ScopedRouteConfiguration:
 
 
 def _in_service(versions: list[int]) -> str:
-    return f"in service: {', '.join(f'v{version}' for version in versions)}" if versions else "no version is in service"
+    return f"in service: {', '.join(f'v{version}' for version in versions)}"
 
 
 class _Compiler:

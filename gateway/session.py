@@ -59,13 +59,15 @@ class Session:
         self._routed: dict[str, Bundle] = {}  # what the routes that Envoy has, or is just getting, were compiled from
         self._sent_routes: dict[str, Bundle] = {}
         self._lingering: dict[str, tuple[Resource, float]] = {}  # clusters without a route, since when
-        self._cluster_set: dict[str, Resource] = {}
-        self._returning = False  # Envoy kept a configuration from an earlier stream
+        self._needed: dict[str, Resource] = {}  # clusters, at the last look
+        self._returning = False  # Envoy kept a configuration from an earlier stream, namely
+        self._kept_clusters: dict[str, Resource] = {}
+        self._kept_routes: frozenset[str] = frozenset()
         self._responses = 0
 
     # --- what Envoy says
 
-    def receive(self, request: discovery_pb2.DiscoveryRequest, now: float) -> None:
+    def receive(self, request: discovery_pb2.DiscoveryRequest) -> None:
         channel = self._channels.get(request.type_url)
         if channel is None:
             return  # a type that slipway does not serve
@@ -74,9 +76,11 @@ class Session:
             return  # an answer to a response that was overtaken; the answer to the newer one follows
         channel.subscribed = frozenset(request.resource_names)
         if first and request.type_url == CDS:
-            self._returning = bool(request.version_info)
+            self._returning = request.version_info not in ("", snapshot.version(()))
         if first and request.type_url == EDS:
-            self._retain(channel.subscribed, now)
+            self._kept_clusters = {name: snapshot.cluster_resource(name, self._settings) for name in channel.subscribed}
+        if first and request.type_url == RDS:
+            self._kept_routes = channel.subscribed
         if channel.flight is not None:
             flight, channel.flight = channel.flight, None
             if request.HasField("error_detail"):
@@ -87,11 +91,6 @@ class Session:
             channel.acked = {name: digest for name, digest in channel.acked.items() if name in channel.subscribed}
         if request.type_url == RDS:
             self._routed = {name: bundle for name, bundle in self._routed.items() if name in channel.subscribed}
-
-    def _retain(self, names: frozenset[str], now: float) -> None:
-        """A returning Envoy names the clusters it still has. They must survive until its routes are known to be new."""
-        for name in names:
-            self._lingering[name] = (snapshot.cluster_resource(name, self._settings), now)
 
     def _confirm(self, kind: str, channel: _Channel, flight: dict[str, Resource]) -> None:
         confirmed = {name: resource.hash for name, resource in flight.items()}
@@ -184,10 +183,16 @@ class Session:
     def _wanted_clusters(self, chosen: Iterable[Bundle], now: float) -> dict[str, Resource] | None:
         if self._returning and self._channels[EDS].subscribed is None:
             return None  # its next words tell which clusters it still has
-        needed: dict[str, Resource] = {}
+        # what the routes that it kept need, nobody knows, until they are replaced or gone
+        self._kept_clusters = {
+            name: resource
+            for name, resource in self._kept_clusters.items()
+            if resource.model not in self._routed and not self.gone(resource.model)
+        }
+        needed = dict(self._kept_clusters)
         for bundle in (*self._routed.values(), *self._sent_routes.values(), *chosen):
             needed.update(bundle.clusters)
-        for name, resource in self._cluster_set.items():
+        for name, resource in self._needed.items():
             if name not in needed:
                 self._lingering.setdefault(name, (resource, now))
         self._lingering = {
@@ -195,7 +200,7 @@ class Session:
             for name, (resource, since) in self._lingering.items()
             if name not in needed and now - since < self._settings.linger_s
         }
-        self._cluster_set = needed
+        self._needed = needed
         return {name: resource for name, (resource, _) in self._lingering.items()} | needed
 
     def _wanted_endpoints(self, chosen: Iterable[Bundle]) -> dict[str, Resource]:
@@ -218,7 +223,7 @@ class Session:
         ready = {name for name, bundle in chosen.items() if self._ready(bundle)}
         if not channel.answered and len(ready) < len(chosen):
             return None
-        keep = ready | (channel.acked.keys() & wanted.keys())
+        keep = ready | ((channel.acked.keys() | self._kept_routes) & wanted.keys())
         return {name: wanted[name].bundle.scope for name in sorted(keep)}
 
     def _send_routes(self, chosen: Mapping[str, Bundle]) -> discovery_pb2.DiscoveryResponse | None:
