@@ -1,5 +1,7 @@
 """Routes of rollouts: plan, start, list, look at, follow. What is asked of a running one is in `verbs`."""
 
+# ruff: noqa: FAST003  `watch` takes the path parameter for its route
+
 from __future__ import annotations
 
 from typing import Annotated
@@ -104,13 +106,8 @@ async def explain(services: Services, rollout_id: Id) -> schemas.Explanation:
     | {200: {"description": watch.DESCRIPTION, "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 async def follow(
-    services: Services,
-    rollout_id: Id,
-    last_event_id: watch.LastEventId = None,
-    after: After = 0,
+    services: Services, watching: watch.Watching, last_event_id: watch.LastEventId = None, after: After = 0
 ) -> StreamingResponse:
     """Server-sent events until the rollout has ended."""
-    rollout = await services.store.rollout(rollout_id)
-    after = last_event_id if last_event_id is not None else after
-    stream = watch.stream(services, rollout, after)
+    stream = watch.stream(services, watching, after if last_event_id is None else last_event_id)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})

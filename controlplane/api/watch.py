@@ -7,15 +7,18 @@ that a change nobody told of is seen all the same.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated
 
 import pydantic
-from fastapi import Header
+from fastapi import Depends, Header
 
+from controlplane import broadcast
 from rollout import model, ports
 
 from . import schemas, views
-from .services import Services
+from .callers import Services
+from .verbs import Id
 
 PAGE = 1000
 
@@ -38,36 +41,53 @@ class End(schemas.View):
     outcome: model.Phase
 
 
-async def stream(services: Services, rollout: model.Rollout, after: int) -> AsyncIterator[str]:
-    name = rollout.spec.model
-    with services.changes.subscribe(name) as changes:
-        shown = ""
-        while not changes.closed:
-            try:
-                rollout = await services.store.rollout(rollout.id)
-                state = views.rollout(rollout, await services.store.record(name))
-                # read after the state: a state is never shown before the facts that led to it, but for the first
-                facts = await services.store.events(rollout_id=rollout.id, after=after, limit=PAGE)
-            except ports.PortError as error:
-                yield _message("error", _problem(error, rollout.id))
-                return
-            text = state.model_dump_json()
-            if not shown:
-                yield _message("state", text)
-                shown = text
-            for fact in facts:
-                yield _message("event", views.event(fact).model_dump_json(), fact.seq)
-                after = fact.seq
-            if len(facts) == PAGE:
-                continue
-            if text != shown:
-                yield _message("state", text)
-                shown = text
-            if not rollout.open:
-                yield _message("end", End(outcome=rollout.status.phase).model_dump_json())
-                return
-            if not await changes.wait(services.heartbeat_s):
-                yield ": still here\n\n"
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A rollout and the place among those who are told of its changes."""
+
+    rollout: model.Rollout
+    changes: broadcast.Subscription
+
+
+async def _watched(services: Services, rollout_id: Id) -> AsyncIterator[Watched]:
+    """Before the answer begins, so that refusals have their status; left when it has ended, however it ended."""
+    rollout = await services.store.rollout(rollout_id)
+    with services.changes.subscribe(rollout.spec.model) as changes:
+        yield Watched(rollout, changes)
+
+
+Watching = Annotated[Watched, Depends(_watched)]
+
+
+async def stream(services: Services, watched: Watched, after: int) -> AsyncIterator[str]:
+    rollout, changes = watched.rollout, watched.changes
+    shown = ""
+    while not changes.closed:
+        try:
+            rollout = await services.store.rollout(rollout.id)
+            state = views.rollout(rollout, await services.store.record(rollout.spec.model))
+            # read after the state: a state is never shown before the facts that led to it, but for the first
+            facts = await services.store.events(rollout_id=rollout.id, after=after, limit=PAGE)
+        except ports.PortError as error:
+            yield _message("error", _problem(error, rollout.id))
+            return
+        text = state.model_dump_json()
+        if not shown:
+            yield _message("state", text)
+            shown = text
+        for fact in facts:
+            yield _message("event", views.event(fact).model_dump_json(), fact.seq)
+            after = fact.seq
+        if len(facts) == PAGE:
+            continue
+        if text != shown:
+            yield _message("state", text)
+            shown = text
+        if not rollout.open:
+            yield _message("end", End(outcome=rollout.status.phase).model_dump_json())
+            return
+        if not await changes.wait(services.heartbeat_s):
+            yield ": still here\n\n"
 
 
 def _message(kind: str, data: str, seq: int | None = None) -> str:

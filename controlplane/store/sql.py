@@ -42,6 +42,7 @@ class SqlStore:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
         self._under_way = 0
+        self._closed = False
 
     @classmethod
     async def open(cls, url: str, *, busy_timeout_s: float = 5.0) -> Self:
@@ -56,6 +57,7 @@ class SqlStore:
 
     async def close(self) -> None:
         """Finish what is under way and let go of the file."""
+        self._closed = True
 
         def end() -> None:
             self._writer.shutdown()
@@ -171,6 +173,8 @@ class SqlStore:
             with engine.begin() as connection:
                 return work(connection)
 
+        if self._closed:
+            raise ports.Unavailable(database.SYSTEM, "the control plane is stopping")
         if self._under_way >= WAITING:
             raise ports.Unavailable(database.SYSTEM, f"{WAITING} calls are waiting for the database already")
         self._under_way += 1
