@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
 import signal
@@ -28,7 +29,7 @@ import pandas as pd
 from . import flights
 from .tally import Outcome, Record, Tally, classify
 
-CHUNK = 500  # rows encoded at a time: 3 ms
+CHUNK = 100  # rows taken from the table at a time: 0.2 ms
 FLUSH_S = 1.0
 
 
@@ -56,12 +57,11 @@ def bodies(frame: pd.DataFrame) -> Iterator[bytes]:
     """Endless request bodies, row by row in the order of the frame; after the last comes the first again."""
     if frame.empty:
         raise ValueError("there are no flights to replay")
-    rows = frame[list(flights.FEATURES)]
-    head = b'{"dataframe_split":{"columns":' + orjson.dumps(list(rows.columns)) + b',"data":['
+    columns = [frame[name].to_numpy() for name in flights.FEATURES]
+    head = b'{"dataframe_split":{"columns":' + orjson.dumps(flights.FEATURES) + b',"data":['
     while True:
-        for start in range(0, len(rows), CHUNK):
-            chunk = rows.iloc[start : start + CHUNK]
-            for row in zip(*(chunk[name].tolist() for name in rows.columns), strict=True):
+        for start in range(0, len(frame), CHUNK):
+            for row in zip(*(column[start : start + CHUNK].tolist() for column in columns), strict=True):
                 yield head + orjson.dumps(row) + b"]}}"  # NaN becomes null
 
 
@@ -113,6 +113,7 @@ class Replay:
 
     async def run(self) -> dict[str, Any]:
         """The summary, when all is answered."""
+        self._bodies = itertools.chain([next(self._bodies)], self._bodies)  # encoded before the first is due
         self._wall, self._begin = self._clock().timestamp(), time.perf_counter()
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),

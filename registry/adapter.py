@@ -135,8 +135,8 @@ class MlflowRegistry:
 
     async def _versions(self, model_name: str) -> Sequence[ports.ModelVersion]:
         aliases = _aliases(await self._rest.get("registered-models/get", {"name": model_name}))
-        quoted = "'" + model_name.replace("'", "''") + "'"
-        entries = await self._pages("model-versions/search", "model_versions", {"filter": f"name={quoted}"})
+        quote = '"' if "'" in model_name else "'"  # MLflow's filters know no escape
+        entries = await self._pages("model-versions/search", "model_versions", {"filter": f"name={quote}{model_name}{quote}"})
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def filled(entry: Json) -> ports.ModelVersion:
