@@ -1,0 +1,1 @@
+"""The main job on real flights, from nothing to a report: `slipway demo`."""

@@ -1,0 +1,104 @@
+"""The chapters of the demo, each a rollout with the end that it must have. Talks to the API as any client does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cli import client
+from cli.exits import Exit, Failure
+
+MODEL = "flight-delay"
+POLL_S = 0.25
+CHAPTER_DEADLINE_S = 120.0
+
+# A demo has a minute per chapter, not a day: few steps, and margins that a few thousand requests can decide.
+STEPS = (
+    {"weight_pct": 5, "requests": 30},
+    {"weight_pct": 20, "requests": 100},
+    {"weight_pct": 50, "requests": 200},
+    {"weight_pct": 100},
+)
+POLICY = {"error_rate": {"margin_pct": 2.0, "tolerance_pct": 0.2}}
+UNDO_AFTER_S = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """One rollout of the story and how it must end. `culprit`: the version may answer with errors of its own, and is expected to."""
+
+    title: str
+    version: int
+    strategy: str
+    ends: str
+    culprit: bool = False
+    undo: bool = False
+
+
+def first(version: int) -> Chapter:
+    """Nothing serves yet: it gets all traffic as soon as it is ready."""
+    return Chapter(f"ship version {version}", version, "canary", "promoted")
+
+
+def under_traffic(better: int, broken: int, retrained: int) -> tuple[Chapter, ...]:
+    return (
+        Chapter(f"canary of version {better}: better", better, "canary", "promoted"),
+        Chapter(f"canary of version {broken}: breaks on missing weather", broken, "canary", "rolled_back", culprit=True),
+        Chapter(
+            f"blue-green switch to version {retrained}, then an operator's undo",
+            retrained,
+            "blue-green",
+            "rolled_back",
+            undo=True,
+        ),
+    )
+
+
+class Teller:
+    """Runs a chapter and says what happens meanwhile, one line per change."""
+
+    def __init__(self, api: client.Api, say: Callable[[str], None]) -> None:
+        self._api = api
+        self._say = say
+
+    def run(self, chapter: Chapter) -> dict[str, Any]:
+        """The rollout as it ended. Raises Failure if it did not end in time."""
+        body: dict[str, Any] = {
+            "model": MODEL,
+            "version": chapter.version,
+            "strategy": chapter.strategy,
+            "probation_s": 60 if chapter.undo else 0,
+            "policy": POLICY,
+            "note": chapter.title,
+        }
+        if chapter.strategy == "canary":
+            body["steps"] = STEPS
+        rollout = self._api.post(client.path("rollouts"), body)
+        if chapter.undo:
+            self._wait(rollout["id"], lambda now: now["phase"] in ("probation", *_ENDS))
+            time.sleep(UNDO_AFTER_S)  # the new champion serves for a while before somebody changes their mind
+            self._say("  somebody asks to undo it")
+            self._api.post(client.path("rollouts", rollout["id"], "undo"), {"reason": "users complain"})
+        return self._wait(rollout["id"], lambda now: not now["open"])
+
+    def events(self, rollout_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._api.get(client.path("rollouts", rollout_id, "events"))["events"]
+        return found
+
+    def _wait(self, rollout_id: str, done: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
+        deadline, seen = time.monotonic() + CHAPTER_DEADLINE_S, 0
+        while time.monotonic() < deadline:
+            now: dict[str, Any] = self._api.get(client.path("rollouts", rollout_id))
+            events = self.events(rollout_id)
+            for event in events[seen:]:
+                self._say(f"  {event['sentence']}")
+            seen = len(events)
+            if done(now):
+                return now
+            time.sleep(POLL_S)
+        raise Failure(Exit.TIMEOUT, f"rollout {rollout_id} is {now['phase']} after {CHAPTER_DEADLINE_S:g} s: {now['message']}")
+
+
+_ENDS = ("promoted", "rolled_back", "failed")
