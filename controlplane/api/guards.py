@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .errors import ProblemResponse, problem
 
 BODY_S = 30.0  # to send a whole body; a caller that takes longer holds a connection for nothing
+PATIENCE = 32  # times the limit is what is read of a body that is too large before the connection is cut
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -27,35 +28,54 @@ class Guards:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refusal, body = await self._read(scope["path"], headers, receive)
-        if refusal is None and scope["method"] not in SAFE:
-            refusal = _refuse(scope["path"], headers, body)
-        if refusal is not None:
-            await refusal(scope, receive, send)
-            return
-        await self._app(scope, _replay(body, receive), send)
-
-    async def _read(self, path: str, headers: Mapping[str, str], receive: Receive) -> tuple[ProblemResponse | None, bytes]:
-        declared = headers.get("content-length", "")
-        if declared.isdecimal() and int(declared[:20]) > self._max_body_bytes:
-            return self._too_large(path), b""
-        body = bytearray()
+        path = scope["path"]
         try:
             async with asyncio.timeout(BODY_S):
-                while True:
-                    message = await receive()
-                    body += message.get("body", b"")
-                    if len(body) > self._max_body_bytes:
-                        return self._too_large(path), b""
-                    if not message.get("more_body", False):
-                        return None, bytes(body)
+                body = await self._read(headers, receive)
         except TimeoutError:
             detail = f"the body did not arrive within {BODY_S:.0f} s"
-            return problem(408, "too-slow", "The body came too slowly", detail, path, headers={"Connection": "close"}), b""
+            refusal = problem(408, "too-slow", "The body came too slowly", detail, path, headers={"Connection": "close"})
+        except _TooLarge:
+            detail = f"the body is larger than {self._max_body_bytes} bytes"
+            refusal = problem(413, "too-large", "The body is too large", detail, path, headers={"Connection": "close"})
+        except _Gone:
+            return
+        else:
+            unfit = None if scope["method"] in SAFE else _refuse(path, headers, body)
+            if unfit is None:
+                await self._app(scope, _replay(body, receive), send)
+                return
+            refusal = unfit
+        await refusal(scope, receive, send)
 
-    def _too_large(self, path: str) -> ProblemResponse:
-        detail = f"the body is larger than {self._max_body_bytes} bytes"
-        return problem(413, "too-large", "The body is too large", detail, path, headers={"Connection": "close"})
+    async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes:
+        """The whole body. A body that is too large is still read for a while and thrown away: most callers look for an answer
+        only after they have sent everything, and would see a broken connection instead."""
+        declared = headers.get("content-length", "")
+        size = int(declared[:20]) if declared.isdecimal() else 0
+        if size > PATIENCE * self._max_body_bytes or (size > self._max_body_bytes and "expect" in headers):
+            raise _TooLarge  # not asked to go on yet, or hopeless
+        body, size, more = bytearray(), 0, True
+        while more and size <= PATIENCE * self._max_body_bytes:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _Gone
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size <= self._max_body_bytes:
+                body += chunk
+            more = message.get("more_body", False)
+        if size > self._max_body_bytes:
+            raise _TooLarge
+        return bytes(body)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class _Gone(Exception):
+    """The caller went away before the body was complete: half a wish is no wish."""
 
 
 def _refuse(path: str, headers: Mapping[str, str], body: bytes) -> ProblemResponse | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.store import memory, sql
+from judge import decide, evidence, policy, samples
 from judge import verdict as verdicts
 from rollout import commands, events, model, ports
 
@@ -109,6 +110,23 @@ async def test_everything_a_rollout_can_hold_comes_back_as_it_was(store: ports.S
     full = model.Rollout("r1", NOW, model.Spec("delay", 2, None, steps=steps, note="é\n"), asked, status)
     await store.create(full, [])
     assert await store.rollout("r1") == replace(full, revision=1)
+
+
+async def test_the_judges_memory_comes_back_exactly(store: ports.Store) -> None:
+    """A bit lost would change a later verdict."""
+    rules, state = policy.Policy(), evidence.fresh(7)
+    for reading in range(1, 40):
+        counts = tuple(
+            samples.Sample(
+                f"gw@{reading // 20}", 1 + reading // 15, version, 37 * reading % 1000 + 90 * reading, reading * version
+            )
+            for version in (1, 2)
+        )
+        state, verdict = decide.decide(rules, state, counts, champion=1, challenger=2)
+    made = queued("r1")
+    made = replace(made, status=replace(made.status, judge=state, verdict=verdict))
+    await store.create(made, [])
+    assert (await store.rollout("r1")).status == made.status
 
 
 async def test_one_open_rollout_per_model(store: ports.Store) -> None:
