@@ -12,6 +12,7 @@ last the nulls. Counts of a categorical column have one place per known value, t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -103,6 +104,7 @@ def _profile(name: str, values: npt.ArrayLike, bins: int, top: int, blocks: int,
             edges[-1] = np.nextafter(1.0, 2.0)  # a score of exactly 1 is no overflow
         else:
             edges = _edges(finite, bins)
+        mean, std = _moments(finite)
         return Numeric(
             name=name,
             edges=tuple(edges.tolist()),
@@ -110,8 +112,8 @@ def _profile(name: str, values: npt.ArrayLike, bins: int, top: int, blocks: int,
             blocks=tuple(_count_numeric(block, edges) for block in np.array_split(numbers, blocks)),
             minimum=float(finite.min()) if finite.size else None,
             maximum=float(finite.max()) if finite.size else None,
-            mean=float(finite.mean()) if finite.size else None,
-            std=float(finite.std()) if finite.size else None,
+            mean=mean,
+            std=std,
         )
     texts = _texts(values)
     known, counts = np.unique(texts[texts != None].astype(str), return_counts=True)  # noqa: E711 - elementwise
@@ -125,16 +127,26 @@ def _profile(name: str, values: npt.ArrayLike, bins: int, top: int, blocks: int,
     )
 
 
+def _moments(finite: npt.NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """Mean and standard deviation; None where they do not exist or are beyond what a float holds."""
+    if not finite.size:
+        return None, None
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = float(finite.mean()), float(finite.std())
+    return (mean if math.isfinite(mean) else None), (std if math.isfinite(std) else None)
+
+
 def _edges(finite: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.float64]:
     """Few distinct values get a bin each, many get bins of equal counts. Ties never make an empty bin."""
     distinct = np.unique(finite)
     if distinct.size == 0:
         return np.array([0.0])
-    beyond = np.nextafter(distinct[-1], np.inf)
+    with np.errstate(over="ignore"):
+        beyond = min(np.nextafter(distinct[-1], np.inf), np.finfo(np.float64).max)  # JSON knows no infinity
     if distinct.size <= bins:
-        return np.append(distinct, beyond)
+        return np.unique(np.append(distinct, beyond))
     inner = np.quantile(finite, np.linspace(0.0, 1.0, bins + 1)[:-1], method="inverted_cdf")
-    return np.append(np.unique(inner), beyond)
+    return np.unique(np.append(inner, beyond))
 
 
 def _count_numeric(numbers: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> Counts:
