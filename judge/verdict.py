@@ -9,7 +9,7 @@ from enum import StrEnum
 class Label(StrEnum):
     """The four answers. Blind is not bad, and no data is not good."""
 
-    PASS = "pass"  # shown to be within the margin
+    PASS = "pass"  # noqa: S105 - shown to be within the margin
     FAIL = "fail"  # shown to be worse than tolerated
     INSUFFICIENT = "insufficient"  # the evidence does not suffice yet
     BLIND = "blind"  # the counts could not be read
