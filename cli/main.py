@@ -35,6 +35,7 @@ class Commands(TyperGroup):
     """The one place where a Failure ends the process, and where the overview is written."""
 
     def invoke(self, ctx: Any) -> Any:
+        output.prepare()
         try:
             return super().invoke(ctx)
         except exits.Failure as failure:

@@ -5,6 +5,7 @@ Called by the commands. NO_COLOR, TERM=dumb, COLUMNS and pipes are obeyed (rich 
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -34,6 +35,13 @@ Output = Annotated[
 ]
 
 
+def prepare() -> None:
+    """A terminal that cannot show a letter of somebody's name gets an escape for it, not a stack trace."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def stdout() -> Console:
     return Console(highlight=False, soft_wrap=False)
 
@@ -49,7 +57,7 @@ def paper(console: Console) -> Paper:
 def show(output: Format, data: Any, picture: Callable[[Paper], RenderableType]) -> None:
     """One answer, in the form asked for."""
     if output is Format.JSON:
-        sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(data, indent=2) + "\n")
         return
     console = stdout()
     console.print(picture(paper(console)))
@@ -57,7 +65,7 @@ def show(output: Format, data: Any, picture: Callable[[Paper], RenderableType]) 
 
 def emit(data: Any) -> None:
     """One line of many, sent on its way at once so that a reader down the pipe sees it now."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(data) + "\n")
     sys.stdout.flush()
 
 

@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 
 StateDir = Annotated[
     Path,
-    typer.Option("--state-dir", envvar="SLIPWAY_STATE_DIR", help="Where everything is kept: databases, artifacts, logs."),
+    typer.Option(
+        "--state-dir", metavar="DIR", envvar="SLIPWAY_STATE_DIR", help="Where everything is kept: databases, artifacts, logs."
+    ),
 ]
 
 
 def _port(name: str, what: str) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(
-        f"--{name.replace('_', '-')}-port", envvar=f"SLIPWAY_{name.upper()}_PORT", min=1, max=65535, help=what
+        f"--{name.replace('_', '-')}-port", envvar=f"SLIPWAY_{name.upper()}_PORT", metavar="PORT", min=1, max=65535, help=what
     )
     return option
 
@@ -48,11 +50,13 @@ def up(
     ingress: Annotated[int, _port("ingress", "Where clients send prediction requests.")] = 8080,
     envoy_admin: Annotated[int, _port("envoy_admin", "Envoy's own counters and health.")] = 8702,
     mlflow: Annotated[int, _port("mlflow", "MLflow's web interface and API.")] = 5000,
-    offset: Annotated[int, typer.Option("--port-offset", help="Raise every port by this, for a second stack.")] = 0,
+    offset: Annotated[
+        int, typer.Option("--port-offset", metavar="N", help="Raise every port by this, for a second stack.")
+    ] = 0,
     random: Annotated[
         bool, typer.Option("--random-ports", help="Take free ports, whichever; they are printed and noted.")
     ] = False,
-    wait: Annotated[str, typer.Option("--wait", metavar="TIME", help="How long each part may take to answer.")] = "90s",
+    wait: Annotated[str, typer.Option("--wait", metavar="TIME", help="How long each part may take to answer.")] = "120s",
 ) -> None:
     """Run MLflow, Envoy and the control plane on this machine.
 
@@ -74,8 +78,13 @@ def up(
             raise Failure(Exit.CONFLICT, str(error)) from error
         except ports.PortTaken as error:
             raise Failure(Exit.USAGE, str(error)) from error
-        except (supervisor.StartFailed, OSError) as error:
-            raise Failure(Exit.OK if stopping.is_set() else Exit.INTERNAL, str(error)) from error
+        except supervisor.StartFailed as error:
+            if stopping.is_set():
+                raise typer.Exit(Exit.OK) from error
+            raise Failure(Exit.INTERNAL, str(error)) from error
+        except OSError as error:
+            why = f"the state directory {settings.state_dir} cannot be used: {error.strerror or error}"
+            raise Failure(Exit.USAGE, why, "choose another with --state-dir") from error
         progress.settled()
         try:
             console.print(_addresses(local.addresses, settings.state_dir))

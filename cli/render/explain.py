@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from rich.console import Group, RenderableType
@@ -20,13 +21,20 @@ def picture(explanation: Json, now: datetime, paper: Paper) -> RenderableType:
     mark = strokes.mark(phase, ascii_only=paper.ascii_only)
     title = Text(f"{mark} {pictures.words(phase)}", strokes.STYLES.get(phase, ""))
     title.append(f"  {explanation['model']}  rollout {explanation['rollout']}", "not bold default")
-    parts: list[RenderableType] = [title, Text(), *(Text(sentence) for sentence in explanation["sentences"])]
+    parts: list[RenderableType] = [title, Text(), *(Text(sentence) for sentence in _once(explanation["sentences"]))]
     for finding in (explanation["verdict"] or {}).get("findings", ()):
-        parts += [Text(), pictures.finding(finding, paper)]
+        parts += [Text(), pictures.finding(finding, paper, sentence=False)]
     for hold in explanation["holds"]:
         parts.append(pictures.hold(hold, now, paper))
     parts += [Text(), Text("Rules", "bold"), _rules(explanation["policy"])]
     return Group(*parts)
+
+
+def _once(sentences: Sequence[str]) -> list[str]:
+    """Without those that an earlier one says already: the reason of a decision is often a finding's sentence."""
+    return [
+        sentence for place, sentence in enumerate(sentences) if not any(sentence in earlier for earlier in sentences[:place])
+    ]
 
 
 def _rules(policy: Json) -> Table:

@@ -19,30 +19,23 @@ from .rollout import Json, Paper
 def rollouts(found: Sequence[Json], now: datetime, paper: Paper) -> RenderableType:
     if not found:
         return Text("No rollout is open. Start one with `slipway start MODEL VERSION`.")
-    table = grid("ROLLOUT", "MODEL", "VERSION", "PHASE", "STEP", "SPLIT", "SINCE")
+    table = grid("ROLLOUT", "MODEL", "VERSION", "PHASE", "STEP", "SINCE", "HELD")
     for rollout in found:
         table.add_row(
             rollout["id"],
             Text(rollout["model"]),
             f"v{rollout['version']}",
-            phase(rollout, paper),
+            phase(rollout["phase"], paper),
             _step(rollout["step"]),
-            pictures.split(rollout["split"] or ()),
             times.ago(times.moment(rollout["created_at"]), now),
+            Text(", ".join(pictures.words(hold["reason"]) for hold in rollout["holds"]), "bold yellow"),
         )
     return table
 
 
-def phase(rollout: Json, paper: Paper) -> Text:
-    text = phase_words(rollout["phase"], paper)
-    if rollout["holds"] and rollout["open"]:
-        text.append(" held: " + ", ".join(pictures.words(hold["reason"]) for hold in rollout["holds"]), "bold yellow")
-    return text
-
-
-def phase_words(phase_name: str, paper: Paper) -> Text:
-    mark = strokes.mark(phase_name, ascii_only=paper.ascii_only)
-    return Text(f"{mark} {pictures.words(phase_name)}", strokes.STYLES.get(phase_name, ""))
+def phase(word: str, paper: Paper) -> Text:
+    mark = strokes.mark(word, ascii_only=paper.ascii_only)
+    return Text(f"{mark} {pictures.words(word)}", strokes.STYLES.get(word, ""))
 
 
 def events(found: Sequence[Json], now: datetime, paper: Paper) -> RenderableType:
@@ -62,7 +55,7 @@ def grid(*columns: str) -> Table:
     """Plain columns: they can be selected, cut and grepped."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        folds = column in ("WHAT", "PHASE", "DESCRIPTION", "NOTE")
+        folds = column in ("WHAT", "HELD", "NOTE")
         table.add_column(column, no_wrap=not folds, overflow="fold" if folds else "ellipsis")
     return table
 

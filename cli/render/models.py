@@ -12,7 +12,7 @@ from cli import times
 
 from . import rollout as rollouts
 from . import strokes
-from .listing import grid, phase_words
+from .listing import grid, phase
 from .rollout import Json, Paper
 
 
@@ -101,7 +101,7 @@ def _open(model: Json, paper: Paper) -> Text:
     going = model["open_rollout"]
     if going is None:
         return Text("" if model["registered"] is not False else "not registered any more", "dim")
-    return Text.assemble(f"v{going['version']} ", phase_words(going["phase"], paper))
+    return Text.assemble(f"v{going['version']} ", phase(going["phase"], paper))
 
 
 def _version(version: int | None) -> str:

@@ -46,7 +46,8 @@ def tree(rollout: Json, now: datetime, paper: Paper, traffic: Traffic | None = N
         if traffic and traffic.observed and traffic.observed.get("reason"):
             picture.add(Text(f"traffic unknown: {traffic.observed['reason']}", "magenta"))
     for entry in (rollout["verdict"] or {}).get("findings", ()):
-        picture.add(finding(entry, paper))
+        # What decided is in the header already.
+        picture.add(finding(entry, paper, sentence=entry["sentence"] not in rollout["reason"]))
     for entry in rollout["holds"]:
         picture.add(hold(entry, now, paper))
     told = {"pause"} if any(entry["reason"] == "paused" for entry in rollout["holds"]) else set()  # the hold says the same
@@ -70,9 +71,9 @@ def header(rollout: Json, now: datetime, paper: Paper) -> RenderableType:
         title.append(f", step {step['index']} of {step['count']}{dot} {step['weight_pct']} %")
     title.append(f"{dot} {_age(rollout, now)}", "dim")
     lines = [title, Text(f"rollout {rollout['id']} by {rollout['actor']}" + _note(rollout["note"]), "dim")]
-    if rollout["reason"]:
+    if rollout["reason"] and rollout["reason"] not in rollout["message"]:
         lines.append(Text(rollout["reason"], strokes.STYLES.get(phase, "")))
-    if rollout["message"] and rollout["message"] != rollout["reason"]:
+    if rollout["message"]:
         lines.append(Text(rollout["message"]))
     return Group(*lines)
 
@@ -129,14 +130,14 @@ def _sides(rollout: Json, paper: Paper, traffic: Traffic) -> Table:
         weight = weights.get(version, 0)
         if weights:
             cells.append(Text(f"{weight} %", justify="right"))
-        if weights and paper.width >= 84:
+        if weights and paper.width >= 94:
             cells.append(Text(strokes.bar(weight / 100, 12, ascii_only=paper.ascii_only)))
         if version in seen and paper.width >= 60:
             cells.append(Text(f"got {strokes.percent(seen[version]['share_pct'] / 100)}", "dim"))
         if judged is not None:
             cells.append(Text(_judged(judged[f"{role}_requests"], judged[f"{role}_errors"])))
-        if paper.width >= 70 and (series := rates.get(version)):
-            length = min(24, max(8, paper.width - 76))
+        if paper.width >= 78 and (series := rates.get(version)):
+            length = min(24, max(8, paper.width - 86))
             cells.append(Text(strokes.spark(series, length, top, ascii_only=paper.ascii_only), "red" if any(series) else "dim"))
         table.add_row(*cells)
     return table
@@ -148,7 +149,7 @@ def _judged(requests: int, errors: int) -> str:
     return f"{strokes.count(requests)} judged, {strokes.percent(errors / requests)} errors"
 
 
-def finding(entry: Json, paper: Paper) -> RenderableType:
+def finding(entry: Json, paper: Paper, *, sentence: bool) -> RenderableType:
     label = entry["label"]
     title = Text(
         f"{strokes.mark(label, ascii_only=paper.ascii_only)} {words(entry['guard'])} {label}", strokes.STYLES.get(label, "")
@@ -162,7 +163,7 @@ def finding(entry: Json, paper: Paper) -> RenderableType:
         share = have / need if need > 0 else 0.0
         bar = Text(strokes.bar(share, width, ascii_only=paper.ascii_only), style)
         scales.add_row(Text(f"evidence {what}", "dim"), bar, Text(f"{have:.2f} of {need:.2f}"))
-    return Group(title, Text(entry["sentence"]), scales)
+    return Group(title, *([Text(entry["sentence"])] if sentence else []), scales)
 
 
 def hold(entry: Json, now: datetime, paper: Paper) -> Text:

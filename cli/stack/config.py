@@ -14,7 +14,7 @@ class Config:
 
     state_dir: Path
     ports: Ports = field(default_factory=Ports)
-    deadline_s: float = 90.0
+    deadline_s: float = 120.0
     grace_s: float = 8.0
 
     def __post_init__(self) -> None:
