@@ -1,0 +1,184 @@
+"""The outermost ASGI app of a bento: /predict, /invocations and /schema; everything else is BentoML's.
+
+Called by uvicorn for every request, so the way to the model is short: read with a limit, parse, check, call, answer. The model runs
+in one worker thread, so health checks answer while it works. Input never leads to a 500: only the model's own exception does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from . import predictor, problem, signature
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOG = logging.getLogger("bentoml.slipway")  # below "bentoml", whose handlers are set up
+ROUTES = {"/predict": "POST", "/invocations": "POST", "/schema": "GET"}
+WRITE = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    body_bytes: int = 8 * 1024 * 1024
+    rows: int = signature.MAX_ROWS
+    deadline_s: float = 10.0  # from the last byte of the request to the answer
+    waiting: int = 256  # requests in line for the model; more are refused at once
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What this server serves; said in every answer."""
+
+    model: str
+    version: str
+
+
+class App:
+    """Wraps BentoML's app. Answers 503 until `serve` was given the loaded model."""
+
+    def __init__(self, inner: ASGI, identity: Identity, limits: Limits, counted: Callable[[int, float], None]) -> None:
+        self._inner = inner
+        self._limits = limits
+        self._counted = counted
+        self._predictor: predictor.Predictor | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._waiting = 0
+        self._call_began: float | None = None
+        self._headers = [
+            (b"x-model", identity.model.encode("latin-1", "replace")),
+            (b"x-model-version", identity.version.encode("latin-1", "replace")),
+        ]
+
+    def serve(self, loaded: predictor.Predictor) -> None:
+        self._predictor = loaded
+
+    @property
+    def responsive(self) -> bool:
+        """False while one call of the model has been running for longer than the deadline."""
+        return self._call_began is None or time.monotonic() - self._call_began <= self._limits.deadline_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] not in ROUTES:
+            await self._inner(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = _request_id(scope)
+        media = b"application/json"
+        extra: list[tuple[bytes, bytes]] = []
+        try:
+            status, body = 200, await self._answer(scope, receive)
+        except problem.Problem as wrong:
+            status, body, media = wrong.status, wrong.body(request_id.decode("latin-1")), b"application/problem+json"
+            if wrong.kind == "method-not-allowed":
+                extra.append((b"allow", ROUTES[scope["path"]].encode()))
+            elif wrong.kind == "overloaded":
+                extra.append((b"retry-after", b"1"))
+            elif wrong.kind == "body-too-large":
+                extra.append((b"connection", b"close"))  # the rest of the body is not read
+            elif wrong.kind == "model-error":
+                _log_model_error(wrong, request_id)
+        except _Disconnected:
+            return
+        headers = [(b"content-type", media), (b"content-length", str(len(body)).encode()), *self._headers, *extra]
+        if request_id:
+            headers.append((b"x-request-id", request_id))
+        self._counted(status, time.perf_counter() - began)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> bytes:
+        if scope["method"] != ROUTES[scope["path"]]:
+            raise problem.Problem("method-not-allowed", f"use {ROUTES[scope['path']]} {scope['path']}")
+        loaded = self._predictor
+        if loaded is None:
+            raise problem.Problem("overloaded", "the model is still being loaded; try again")
+        if scope["path"] == "/schema":
+            return orjson.dumps({**loaded.schema.raw, "example": loaded.example})
+        _check_content_type(scope)
+        raw = await _read(scope, receive, self._limits.body_bytes)
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise problem.Problem("malformed-json", f"{error}; NaN and Infinity are not JSON, send null") from None
+        data, params = signature.check(loaded.schema, body, self._limits.rows)
+        return await self._predict(loaded, data, params)
+
+    async def _predict(self, loaded: predictor.Predictor, data: signature.Input, params: dict[str, Any]) -> bytes:
+        """The seam for batching: everything above is about one request, everything below may be about many."""
+        if self._waiting >= self._limits.waiting:
+            raise problem.Problem("overloaded", f"{self._waiting} requests are waiting for the model; try again later")
+        self._waiting += 1
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._thread, self._call, loaded, data, params)
+            return await asyncio.wait_for(running, self._limits.deadline_s)
+        except TimeoutError:
+            detail = f"the model did not answer within {self._limits.deadline_s:g} s; send fewer rows or try again"
+            raise problem.Problem("deadline-exceeded", detail) from None
+        finally:
+            self._waiting -= 1
+
+    def _call(self, loaded: predictor.Predictor, data: signature.Input, params: dict[str, Any]) -> bytes:
+        """In the worker thread. A TimeoutError of the model's own must not look like ours, so everything is caught here."""
+        self._call_began = time.monotonic()
+        try:
+            return orjson.dumps({"predictions": predictor.plain(loaded.predict(data, params))}, option=WRITE)
+        except Exception as error:
+            detail = f"the model raised {type(error).__name__}; the server's log has the details under the request id"
+            raise problem.Problem("model-error", detail) from error
+        finally:
+            self._call_began = None
+
+
+class _Disconnected(Exception):
+    """The client went away while sending."""
+
+
+def _log_model_error(wrong: problem.Problem, request_id: bytes) -> None:
+    LOG.error("model error, request id %s", request_id.decode("latin-1") or "-", exc_info=wrong.__cause__)
+
+
+def _request_id(scope: Scope) -> bytes:
+    """As given by the client, if it may stand in a header and a log line."""
+    given: bytes = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    return given if len(given) <= 128 and given.isascii() and given.decode().isprintable() else b""
+
+
+def _check_content_type(scope: Scope) -> None:
+    given: bytes = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    media = given.split(b";", 1)[0].strip().lower()
+    if media != b"application/json" and not (media.startswith(b"application/") and media.endswith(b"+json")):
+        named = media.decode("latin-1") or "nothing"
+        raise problem.Problem("unsupported-media-type", f"send content-type: application/json, not {named}")
+
+
+async def _read(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole body; refused as soon as it is known to be too large, before the rest is read."""
+    announced: bytes = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    too_large = problem.Problem("body-too-large", f"send at most {limit} bytes; split the rows over several requests")
+    if announced.isdigit() and int(announced) > limit:
+        raise too_large
+    parts = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Disconnected
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise too_large
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,51 @@
+"""The BentoML service that serves one MLflow model: `bentoml serve` uses it from source and from a packaged bento alike.
+
+Touches BentoML only to put our ASGI app outside of BentoML's: `to_asgi` is BentoML's own seam, and whoever serves the bento calls
+it. Health, metrics and docs stay BentoML's. Must never load the model at import, since BentoML imports this file in each process.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import bentoml
+from _bentoml_sdk import Service
+from bentoml.exceptions import BentoMLException
+from scoring import app, metrics, predictor, source
+
+ROOT = Path(__file__).parent
+
+
+class ModelService(Service[Any]):
+    """BentoML's service with the scoring app outermost."""
+
+    def to_asgi(self, is_main: bool = True) -> Any:  # noqa: FBT001, FBT002 - BentoML's signature
+        found = source.locate(ROOT)
+        limits = app.Limits(deadline_s=float(os.environ.get("SLIPWAY_DEADLINE_S", "10")))
+        counted = metrics.counter(found.model, found.version)
+        outer = app.App(super().to_asgi(is_main), app.Identity(found.model, found.version), limits, counted)
+        MlflowModel.inner.outer = outer
+        return outer
+
+
+@bentoml.service(name="mlflow_model", service_class=ModelService, workers=1, traffic={"timeout": 60})
+class MlflowModel:
+    """Serves one registered MLflow model. POST /predict and /invocations take MLflow's scoring protocol; GET /schema says which input."""
+
+    outer: app.App
+
+    @bentoml.on_deployment
+    @staticmethod
+    def prepare() -> None:
+        try:
+            source.prepare(ROOT)
+        except predictor.Unusable as error:
+            raise BentoMLException(str(error)) from None
+
+    def __init__(self) -> None:
+        self.outer.serve(predictor.load(source.locate(ROOT).folder))
+
+    def __is_ready__(self) -> bool:
+        return self.outer.responsive
