@@ -38,6 +38,7 @@ def listener(settings: Settings, access_log_path: str | None) -> listener_pb2.Li
         {
             "name": NAME,
             "address": {"socketAddress": {"address": settings.host, "portValue": settings.port}},
+            "enableReusePort": False,  # or a forgotten Envoy would silently take half of the traffic; so its port is taken
             "perConnectionBufferLimitBytes": 1024 * 1024,
             "filterChains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typedConfig": manager}]}],
         },

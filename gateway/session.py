@@ -60,6 +60,7 @@ class Session:
         self._sent_routes: dict[str, Bundle] = {}
         self._lingering: dict[str, tuple[Resource, float]] = {}  # clusters without a route, since when
         self._needed: dict[str, Resource] = {}  # clusters, at the last look
+        self._endpoints: dict[str, Resource] = {}  # of each cluster, as last wanted
         self._returning = False  # Envoy kept a configuration from an earlier stream, namely
         self._kept_clusters: dict[str, Resource] = {}
         self._kept_routes: frozenset[str] = frozenset()
@@ -94,11 +95,6 @@ class Session:
 
     def _confirm(self, kind: str, channel: _Channel, flight: dict[str, Resource]) -> None:
         confirmed = {name: resource.hash for name, resource in flight.items()}
-        if kind == CDS:  # a cluster that changed waits for its endpoints anew
-            endpoints = self._channels[EDS].acked
-            for name, digest in confirmed.items():
-                if channel.acked.get(name) != digest:
-                    endpoints.pop(name, None)
         if kind == RDS:
             self._routed.update(self._sent_routes)
             self._sent_routes = {}
@@ -204,12 +200,16 @@ class Session:
         return {name: resource for name, (resource, _) in self._lingering.items()} | needed
 
     def _wanted_endpoints(self, chosen: Iterable[Bundle]) -> dict[str, Resource]:
-        clusters = self._channels[CDS].acked
+        """Of every cluster that was sent, wanted any more or not: Envoy confirms clusters only when all have their endpoints."""
+        channel = self._channels[CDS]
+        sent = channel.acked.keys() | (channel.flight or {}).keys()
+        for bundle in chosen:
+            self._endpoints.update(bundle.endpoints)
+        self._endpoints = {name: resource for name, resource in self._endpoints.items() if name in sent or name in self._needed}
         return {
             name: resource
-            for bundle in chosen
-            for name, resource in bundle.endpoints.items()
-            if clusters.get(name) == bundle.clusters[name].hash
+            for name, resource in self._endpoints.items()
+            if name in sent and (EDS, name, resource.hash) not in self._refused.get(resource.model, {})
         }
 
     def _wanted_listener(self) -> dict[str, Resource] | None:

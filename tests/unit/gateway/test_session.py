@@ -29,6 +29,7 @@ MESSAGES = {
     RDS: route_pb2.RouteConfiguration,
     SRDS: scoped_route_pb2.ScopedRouteConfiguration,
 }
+PATIENCE_S = 3.0  # of Envoy with a cluster without endpoints
 BAD_PORT = 666  # an address with this port is refused
 
 
@@ -49,12 +50,14 @@ class FakeEnvoy:
     listener: bool = False
     versions: dict[str, str] = field(default_factory=dict)
     nonces: dict[str, str] = field(default_factory=dict)
+    warming: discovery_pb2.DiscoveryResponse | None = None  # clusters whose confirmation waits for their endpoints
+    refused: set[str] = field(default_factory=set)  # clusters that go without endpoints, since they were refused
     lost: list[str] = field(default_factory=list)
     received: list[str] = field(default_factory=list)
 
     def hello(self) -> list[discovery_pb2.DiscoveryRequest]:
         """A new stream: subscriptions as they stand."""
-        self.nonces = {}
+        self.nonces, self.warming = {}, None
         kinds = (
             [CDS]
             + ([EDS] if self.clusters else [])
@@ -94,9 +97,23 @@ class FakeEnvoy:
 
     def accept(self, response: discovery_pb2.DiscoveryResponse) -> list[discovery_pb2.DiscoveryRequest]:
         kind = response.type_url
+        if kind == CDS:
+            self.warming = response
+            return [self.request(EDS), *self.warm()]
         self.versions[kind] = response.version_info
-        follow = {CDS: [EDS], SRDS: [RDS]}.get(kind, [])
-        return [self.request(kind), *(self.request(also) for also in follow)]
+        return [self.request(kind), *([self.request(RDS)] if kind == SRDS else self.warm())]
+
+    def warm(self) -> list[discovery_pb2.DiscoveryRequest]:
+        """Envoy confirms clusters when all of them have, or were refused, their endpoints."""
+        if self.warming is None or self.clusters - self.endpoints.keys() - self.refused:
+            return []
+        self.versions[CDS], self.warming = self.warming.version_info, None
+        return [self.request(CDS)]
+
+    def lose_patience(self) -> list[discovery_pb2.DiscoveryRequest]:
+        """The fetch timeout of endpoints that nobody sent."""
+        self.refused |= self.clusters - self.endpoints.keys()
+        return self.warm()
 
     def take_clusters(self, bodies: list[cluster_pb2.Cluster]) -> None:
         names = {body.name for body in bodies}
@@ -108,7 +125,9 @@ class FakeEnvoy:
             body.cluster_name: body.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.port_value for body in bodies
         }
         if BAD_PORT in ports.values():
-            return [self.request(EDS, "malformed IP address")]
+            self.refused |= ports.keys()
+            return [self.request(EDS, "malformed IP address"), *self.warm()]
+        self.refused -= ports.keys()
         self.endpoints |= {name: port for name, port in ports.items() if name in self.clusters}
         return None
 
@@ -165,6 +184,11 @@ class Talk:
             if not self.step() and not self.step():
                 return
         pytest.fail("the conversation does not end")
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        if seconds > PATIENCE_S:
+            self.up += self.envoy.lose_patience()
 
     def acks(self) -> Mapping[str, model.Ack]:
         return {name: self.session.ack(wanted.bundle)[0] for name, wanted in self.wanted.items()}
@@ -230,7 +254,7 @@ def test_a_withdrawn_model_loses_its_scope_then_its_clusters() -> None:
     talk.settle()
     assert talk.session.gone("a")
     assert talk.envoy.scopes == {"b"}
-    talk.now += SETTINGS.linger_s
+    talk.wait(SETTINGS.linger_s)
     talk.settle()
     assert talk.envoy.clusters == {"b/v1"}
 
@@ -360,11 +384,11 @@ def test_any_history_ends_with_what_is_wanted_and_never_breaks_a_route(
             case "reconnect", *_:
                 talk.reconnect()
             case "time", float(passed):
-                talk.now += passed
+                talk.wait(passed)
     talk.settle()
-    talk.now += SETTINGS.linger_s
+    talk.wait(SETTINGS.linger_s)
     talk.settle()
-    talk.now += SETTINGS.linger_s
+    talk.wait(SETTINGS.linger_s)
     talk.settle()
     expected = {name: wanted if BAD_PORT not in ports_of(wanted) else good.get(name) for name, wanted in talk.wanted.items()}
     runs = {name: wanted.bundle for name, wanted in expected.items() if wanted is not None}
