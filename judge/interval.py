@@ -107,12 +107,13 @@ def effect(likelihood: Likelihood) -> Effect:
     limit = mixture + log(1.0 - CONFIDENCE) - _SLACK * abs(top)
     inside = np.flatnonzero(values >= limit)
     first, last = (int(inside[0]), int(inside[-1])) if inside.size else (int(values.argmax()),) * 2
-    low = 0.0 if first == 0 or likelihood.challenger_errors == 0 else exp(_crossing(points, values, first, first - 1, limit))
-    end = last == len(points) - 1 or likelihood.champion_errors == 0
-    high = None if end else exp(_crossing(points, values, last, last + 1, limit))
-    if likelihood.champion_errors == 0:
-        return Effect(None, low, None)
-    return Effect(exp(best) if likelihood.challenger_errors else 0.0, low, high)
+    low, high = 0.0, None
+    if first > 0 and likelihood.challenger_errors:
+        low = exp(_crossing(likelihood, points[first], points[first - 1], limit))
+    if last < len(points) - 1 and likelihood.champion_errors:
+        high = exp(_crossing(likelihood, points[last], points[last + 1], limit))
+    ratio = exp(best) if likelihood.challenger_errors else 0.0
+    return Effect(ratio if likelihood.champion_errors else None, low, high)
 
 
 def _peak(likelihood: Likelihood, points: Floats, values: Floats) -> tuple[float, float]:
@@ -125,19 +126,23 @@ def _peak(likelihood: Likelihood, points: Floats, values: Floats) -> tuple[float
         if bend <= 0.0:
             break
         best = float(points[middle]) + step * float(np.clip(0.5 * (right - left) / bend, -1.0, 1.0))
+        best = min(max(best, -REACH), REACH)
         spread = min(max(step / bend**0.5, 1e-6), REACH / 8.0)
-        points = np.linspace(best - step / 4.0, best + step / 4.0, 9)
+        points = np.clip(np.linspace(best - step / 4.0, best + step / 4.0, 9), -REACH, REACH)
         values = at(likelihood, points)
     else:
         return best, spread
     return float(points[values.argmax()]), REACH / 8.0
 
 
-def _crossing(points: Floats, values: Floats, inside: int, outside: int, limit: float) -> float:
+def _crossing(likelihood: Likelihood, inside: float, outside: float, limit: float) -> float:
     """Where the likelihood falls through the limit between two neighbouring points."""
-    fall = float(values[inside] - values[outside])
-    part = min(max(float(values[inside] - limit) / fall, 0.0), 1.0) if fall > 0.0 else 1.0
-    return float(points[inside]) + part * float(points[outside] - points[inside])
+    points = np.linspace(inside, outside, 9)
+    values = at(likelihood, points)
+    last = max(int(np.argmin(values >= limit)), 1)  # the first point outside
+    fall = float(values[last - 1] - values[last])
+    part = min(max(float(values[last - 1] - limit) / fall, 0.0), 1.0) if fall > 0.0 else 1.0
+    return float(points[last - 1]) + part * float(points[last] - points[last - 1])
 
 
 def rate(errors: int, requests: int, error_probability: float) -> tuple[float, float]:

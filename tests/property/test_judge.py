@@ -112,7 +112,7 @@ def test_exchanged_arms_turn_the_interval_over(found: list[Window]) -> None:
     here, there = judged(found)[1].findings[0].effect, judged(turned)[1].findings[0].effect
     for ours, theirs in ((here.ratio, there.ratio), (here.low, there.high), (here.high, there.low)):
         if ours and theirs:
-            assert ours * theirs == pytest.approx(1.0, rel=1e-3)
+            assert ours * theirs == pytest.approx(1.0, rel=5e-3)  # ends are interpolated
         else:  # none of nothing, or an open end against zero
             assert not ours
             assert not theirs

@@ -115,6 +115,10 @@ def test_limits_at_the_ends(baseline: Arm, ceiling: float) -> None:
     assert 0.0 < margin <= 1.0
 
 
+def test_where_the_bounds_cannot_be_computed_nothing_is_claimed() -> None:
+    assert alone.limits(Policy(alpha=1e-300, beta=1e-300), Arm(5, 2)) == (1.0, 0.01)
+
+
 @pytest.mark.parametrize(("p0", "p1"), [(0.01, 0.011), (0.002, 0.003), (0.2, 0.22)])
 def test_a_tolerated_version_is_failed_at_most_at_alpha_and_a_bad_one_passed_at_most_at_beta(p0: float, p1: float) -> None:
     policy, rollouts, rng = Policy(alpha=0.05), 400, np.random.default_rng(31)

@@ -18,7 +18,7 @@ def effect(n0: int, x0: int, n1: int, x1: int) -> Effect:
 
 @pytest.mark.parametrize("ratio", [1.0, 1.5, 4.0])
 def test_the_true_ratio_stays_inside_at_all_looks(ratio: float) -> None:
-    rng, rollouts, missed = np.random.default_rng(41), 300, 0
+    rng, rollouts, missed = np.random.default_rng(41), 200, 0
     for _ in range(rollouts):
         likelihood, outside = interval.Likelihood(), False
         for share in (0.05, 0.2, 0.5):
