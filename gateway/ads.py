@@ -29,7 +29,7 @@ _OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server on the port must fail, not share it
     # a frozen or vanished gateway is noticed within about 8 s
     ("grpc.keepalive_time_ms", 4000),
-    ("grpc.keepalive_timeout_ms", 4000),
+    ("grpc.http2.ping_timeout_ms", 4000),  # grpc.keepalive_timeout_ms has no effect in gRPC 1.85, and this is 60 s by default
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 1000),
