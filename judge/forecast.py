@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 FAR = 10**12  # further than anyone will wait: what a forecast says when there is no way
 _FAR_STEPS: Floats = np.geomspace(1.0, FAR, 49)
-_FACTOR = float(_FAR_STEPS[1])
+_FINE_STEPS: Floats = np.geomspace(1.0 / _FAR_STEPS[1], 1.0, 33)
 
 
 def requests_to_pass(policy: Policy, error_rate: float, share_pct: float) -> int:
@@ -65,7 +65,7 @@ def first(
         if not reached.size:
             return None
         end = steps[reached[0]]
-        steps = np.geomspace(max(end / _FACTOR, 1.0), end, 33)
+        steps = np.maximum(end * _FINE_STEPS, 1.0)
     return ceil(float(end))
 
 

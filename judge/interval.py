@@ -26,6 +26,9 @@ CONFIDENCE = 0.95
 NODES = 48
 REACH = 7.0  # ratios from 1/1100 to 1100; an interval that touches the end is reported as open
 _SLACK = 1e-9
+_ORDERS = np.arange(NODES, dtype=float)
+_NEARBY = np.linspace(-1.0, 1.0, 9)
+_SPREADS = np.linspace(-8.0, 8.0, 65)  # standard errors around the likeliest ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,8 @@ class _Grid:
 
 
 def _basis(points: Floats) -> Floats:
-    angles = np.arccos(np.clip(points / REACH, -1.0, 1.0))
-    values: Floats = np.cos(np.outer(angles, np.arange(NODES)))
+    angles = np.arccos(np.minimum(np.maximum(points / REACH, -1.0), 1.0))
+    values: Floats = np.cos(angles[:, None] * _ORDERS)
     return values
 
 
@@ -79,9 +82,8 @@ def after(likelihood: Likelihood, window: Window) -> Likelihood:
     return Likelihood(tuple(values.tolist()), likelihood.champion_errors + x0, likelihood.challenger_errors + x1)
 
 
-def at(likelihood: Likelihood, points: Floats) -> Floats:
-    """The log-likelihood at any logarithms of the ratio within reach, for plots and tests."""
-    values: Floats = _basis(points) @ _coefficients(likelihood)
+def _values(coefficients: Floats, points: Floats) -> Floats:
+    values: Floats = _basis(points) @ coefficients
     return values
 
 
@@ -95,13 +97,14 @@ def effect(likelihood: Likelihood) -> Effect:
     if likelihood.champion_errors + likelihood.challenger_errors == 0:
         return Effect(None, None, None)
     grid = _grid()
-    coarse = grid.at_points @ _coefficients(likelihood)
-    best, spread = _peak(likelihood, grid.points, coarse)
-    fine = best + spread * np.linspace(-8.0, 8.0, 65)
+    coefficients = _coefficients(likelihood)
+    coarse = grid.at_points @ coefficients
+    best, spread = _peak(coefficients, grid.points, coarse)
+    fine = best + spread * _SPREADS
     fine = fine[np.abs(fine) < REACH]
     points = np.concatenate((grid.points, fine))
     order = np.argsort(points)
-    points, values = points[order], np.concatenate((coarse, at(likelihood, fine)))[order]
+    points, values = points[order], np.concatenate((coarse, _values(coefficients, fine)))[order]
     top = float(values.max())
     mixture = top + log(float(np.trapezoid(np.exp(values - top + _log_prior(points)), points)))
     limit = mixture + log(1.0 - CONFIDENCE) - _SLACK * abs(top)
@@ -109,36 +112,36 @@ def effect(likelihood: Likelihood) -> Effect:
     first, last = (int(inside[0]), int(inside[-1])) if inside.size else (int(values.argmax()),) * 2
     low, high = 0.0, None
     if first > 0 and likelihood.challenger_errors:
-        low = exp(_crossing(likelihood, points[first], points[first - 1], limit))
+        low = exp(_crossing(coefficients, points[first], points[first - 1], limit))
     if last < len(points) - 1 and likelihood.champion_errors:
-        high = exp(_crossing(likelihood, points[last], points[last + 1], limit))
+        high = exp(_crossing(coefficients, points[last], points[last + 1], limit))
     ratio = exp(best) if likelihood.challenger_errors else 0.0
     return Effect(ratio if likelihood.champion_errors else None, low, high)
 
 
-def _peak(likelihood: Likelihood, points: Floats, values: Floats) -> tuple[float, float]:
+def _peak(coefficients: Floats, points: Floats, values: Floats) -> tuple[float, float]:
     """Where the likelihood is largest, and how far from there it has fallen by one half (its standard error)."""
     for _ in range(2):
-        middle = int(np.clip(values.argmax(), 1, len(points) - 2))
+        middle = min(max(int(values.argmax()), 1), len(points) - 2)
         left, centre, right = values[middle - 1 : middle + 2]
         step = float(points[middle + 1] - points[middle])
         bend = float(2.0 * centre - left - right)
         if bend <= 0.0:
             break
-        best = float(points[middle]) + step * float(np.clip(0.5 * (right - left) / bend, -1.0, 1.0))
+        best = float(points[middle]) + step * min(max(0.5 * float(right - left) / bend, -1.0), 1.0)
         best = min(max(best, -REACH), REACH)
         spread = min(max(step / bend**0.5, 1e-6), REACH / 8.0)
-        points = np.clip(np.linspace(best - step / 4.0, best + step / 4.0, 9), -REACH, REACH)
-        values = at(likelihood, points)
+        points = np.minimum(np.maximum(best + step / 4.0 * _NEARBY, -REACH), REACH)
+        values = _values(coefficients, points)
     else:
         return best, spread
     return float(points[values.argmax()]), REACH / 8.0
 
 
-def _crossing(likelihood: Likelihood, inside: float, outside: float, limit: float) -> float:
+def _crossing(coefficients: Floats, inside: float, outside: float, limit: float) -> float:
     """Where the likelihood falls through the limit between two neighbouring points."""
-    points = np.linspace(inside, outside, 9)
-    values = at(likelihood, points)
+    points = inside + (outside - inside) / 2.0 * (1.0 + _NEARBY)
+    values = _values(coefficients, points)
     last = max(int(np.argmin(values >= limit)), 1)  # the first point outside
     fall = float(values[last - 1] - values[last])
     part = min(max(float(values[last - 1] - limit) / fall, 0.0), 1.0) if fall > 0.0 else 1.0

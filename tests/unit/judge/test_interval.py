@@ -66,7 +66,7 @@ def test_the_nodes_hold_the_likelihood_between_them() -> None:
         * np.log((w.challenger.requests * np.exp(grid) + w.champion.requests) / (w.challenger.requests + w.champion.requests))
         for w in windows
     )
-    interpolated = interval.at(likelihood, grid)
+    interpolated = interval._values(interval._coefficients(likelihood), grid)
     assert np.abs(interpolated - direct).max() < 1e-5
 
 
