@@ -23,7 +23,7 @@ class Health(Enum):
 
 
 class Probe:
-    """Use as an async context manager, or `close` it."""
+    """Holds an HTTP client: `close` it."""
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
@@ -38,12 +38,6 @@ class Probe:
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     async def health(self, address: str) -> Health:
         try:
