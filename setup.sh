@@ -21,7 +21,10 @@ if [ ! -x .venv/bin/pip ]; then
     if ! "$python" -m venv .venv >/dev/null 2>&1; then
         # Debian ships venv without its pip part; python3-venv brings it
         if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-            echo "setup: installing Debian's python3-venv"
+            # One package's lines of the lock, with its hashes.
+locked() { awk -v name="^$1==" '/^[a-z0-9]/ {on = $0 ~ name} on' requirements.lock; }
+
+echo "setup: installing Debian's python3-venv"
             apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
             rm -rf .venv
             "$python" -m venv .venv
@@ -32,13 +35,19 @@ if [ ! -x .venv/bin/pip ]; then
     fi
 fi
 
+# One package's lines of the lock, with its hashes.
+locked() { awk -v name="^$1==" '/^[a-z0-9]/ {on = $0 ~ name} on' requirements.lock; }
+
 echo "setup: installing $(grep -c '^[a-z0-9].*==' requirements.lock) locked packages"
 if [ ! -x .venv/bin/uv ]; then # installs the rest ten times faster than pip does
-    awk '/^[a-z0-9]/ {on = /^uv==/} on' requirements.lock >.venv/uv.lock
+    locked uv >.venv/uv.lock
     .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
 fi
 export VIRTUAL_ENV="$PWD/.venv"
 .venv/bin/uv pip install --quiet --require-hashes -r requirements.lock
+# xds-protos ships an old copy of opentelemetry/proto, without what MLflow needs; whichever is installed last wins
+locked opentelemetry-proto >.venv/proto.lock
+.venv/bin/uv pip install --quiet --require-hashes --no-deps --reinstall -r .venv/proto.lock
 .venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
 touch .venv/.ready
 echo "setup: done"
