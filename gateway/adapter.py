@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 import aiohttp
 
@@ -21,7 +22,6 @@ from .ads import AdsServer, Connection
 from .settings import Settings
 
 SYSTEM = "gateway"
-_READ_S = 1.0  # for all gateways together
 
 
 class EnvoyGateway:
@@ -39,11 +39,12 @@ class EnvoyGateway:
         self._settings = settings
         self._ads = AdsServer(ads_host, ads_port, settings, on_change, monotonic)
         self._http: aiohttp.ClientSession | None = None
+        self._readers: WeakKeyDictionary[Connection, counts.Reader] = WeakKeyDictionary()  # as long as the stream lives
 
     async def start(self) -> None:
         """Listen for gateways. Raises Refused when the port is taken."""
         await self._ads.start()
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_READ_S))
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=counts.READ_S))
 
     async def stop(self) -> None:
         await self._ads.stop()
@@ -88,19 +89,14 @@ class EnvoyGateway:
         return tuple(sample for reading in readings for sample in reading)
 
     async def _read(self, connection: Connection, http: aiohttp.ClientSession, model_name: str) -> tuple[Sample, ...]:
-        if connection.admin is None:
-            raise ports.Unavailable(SYSTEM, f"gateway {connection.node_id} does not tell its admin address in node.metadata")
+        node_id, admin = connection.node_id, connection.admin
+        if admin is None:
+            raise ports.Unavailable(SYSTEM, f"gateway {node_id} does not tell its admin address in node.metadata")
+        reader = self._readers.setdefault(connection, counts.Reader(http, node_id, admin))
         try:
-            async with asyncio.timeout(_READ_S):
-                if connection.process_id is None:
-                    connection.process_id = await counts.process_id(http, connection.admin)
-                identity = f"{connection.node_id}@{connection.process_id}"
-                return await counts.read(http, connection.admin, identity, model_name)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, counts.Unreadable) as error:
-            why = str(error) or f"no answer within {_READ_S:g} s"
-            raise ports.Unavailable(
-                SYSTEM, f"gateway {connection.node_id} cannot be read at {connection.admin}: {why}"
-            ) from error
+            return await reader.samples(model_name)
+        except counts.Unreadable as error:
+            raise ports.Unavailable(SYSTEM, f"gateway {node_id} cannot be read at {admin}: {error}") from error
 
 
 def summary(nodes: list[model.GatewayNode]) -> model.Ack:

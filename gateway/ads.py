@@ -44,7 +44,6 @@ class Connection:
         self.node_id = node_id
         self.admin = admin
         self.session = session
-        self.process_id: str | None = None  # asked of the admin interface on the first reading
         self.wake = asyncio.Event()
         self.closed = False
         self.confirmed: dict[str, Wanted] = {}  # last routing of each model that this node ran completely

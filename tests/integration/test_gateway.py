@@ -238,7 +238,9 @@ async def test_the_split_is_exact_and_every_request_is_counted(edge: Edge) -> No
     for _ in range(40):
         seen.update(await edge.versions([{} for _ in range(50)]))
     assert abs(seen["2"] - 400) < 5 * math.sqrt(2000 * 0.2 * 0.8)
-    found = {sample.version: sample.requests for sample in await edge.gateway.samples(NAME)}
+    ours, others = await asyncio.gather(edge.gateway.samples(NAME), edge.gateway.samples("another-model"))
+    assert others == ()
+    found = {sample.version: sample.requests for sample in ours}
     assert found == {1: seen["1"], 2: seen["2"]}, "counts are there as soon as the answer is"
 
 
