@@ -12,13 +12,13 @@ import typer
 from typer.core import TyperGroup
 
 from . import address, exits, output
-from .commands import history, models, stack, start, status, verbs, watch
+from .commands import demo, history, models, stack, start, status, verbs, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECTIONS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
-    ("Local stack", (stack.up, stack.down)),
+    ("Local stack", (stack.up, stack.down, demo.demo)),
     ("Look", (models.models, status.status, watch.watch, history.history, history.explain)),
     ("Ship", (start.plan, start.start)),
     ("Steer a rollout", (verbs.promote, verbs.pause, verbs.resume, verbs.abort, verbs.retry, verbs.undo)),

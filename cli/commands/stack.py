@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -87,7 +87,7 @@ def up(
             raise Failure(Exit.USAGE, why, "choose another with --state-dir") from error
         progress.settled()
         try:
-            console.print(_addresses(local.addresses, settings.state_dir))
+            console.print(_addresses(local.addresses, settings.state_dir), soft_wrap=True, markup=False)
             stopping.wait()
             console.print(Text("stopping", "dim"))
         finally:
@@ -112,7 +112,7 @@ def down(state_dir: StateDir = Path(address.DEFAULT_STATE_DIR)) -> None:
         say(f"stopped what was left of it: {', '.join(names)}")
     replicas = leftovers.stop_replicas(settings.state_dir, settings.grace_s)
     if replicas:
-        say(f"stopped {replicas}")
+        say(f"stopped {replicas} model replica{'s' * (replicas > 1)}")
     record.remove(settings.state_dir)
     if orderly is None and not names and not replicas:
         say(f"nothing runs on {settings.state_dir}")
@@ -176,17 +176,14 @@ class _Progress:
         return table
 
 
-def _addresses(addresses: dict[str, str], state_dir: Path) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_row()
-    for name, what in (
-        ("ingress", "send predictions here: POST /MODEL/predict"),
-        ("api", "control plane; interactive docs under /docs"),
-        ("mlflow", "MLflow: experiments, models, versions"),
-        ("envoy_admin", "Envoy's counters"),
-    ):
-        table.add_row(Text(name.replace("_", " "), "bold"), addresses[name], Text(what, "dim"))
-    table.add_row(Text("state", "bold"), str(state_dir), Text("logs are in logs/", "dim"))
-    table.add_row()
-    table.add_row("", "Ctrl-C stops everything", "")
-    return table
+def _addresses(addresses: Mapping[str, str], state_dir: Path) -> str:
+    lines = [
+        ("gateway", addresses["ingress"], "send predictions here: POST /MODEL/predict"),
+        ("api", addresses["api"], "the control plane; its docs are at /api/v1/docs"),
+        ("mlflow", addresses["mlflow"], "experiments, models, versions"),
+        ("envoy admin", addresses["envoy_admin"], "Envoy's own counters"),
+        ("state", str(state_dir), "logs are in logs/"),
+    ]
+    width = max(len(where) for _, where, _ in lines[:-1])
+    rows = "\n".join(f"{name:<12} {where:<{width}}  {what}" for name, where, what in lines)
+    return f"\n{rows}\n\nCtrl-C stops everything."

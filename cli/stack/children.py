@@ -37,7 +37,9 @@ def _mlflow(config: Config) -> Child:
     home = config.state_dir / "mlflow"
     home.mkdir(exist_ok=True)
     command = server.command(home, config.ports.mlflow)
-    return Child(MLFLOW, command.argv, command.env, config.log(MLFLOW), command.health, config.deadline_s)
+    return Child(
+        MLFLOW, command.argv, {**command.env, "PYTHONSAFEPATH": "1"}, config.log(MLFLOW), command.health, config.deadline_s
+    )
 
 
 def _controlplane(config: Config) -> Child:
@@ -51,7 +53,8 @@ def _controlplane(config: Config) -> Child:
     }
     return Child(
         CONTROLPLANE,
-        (sys.executable, "-m", "controlplane.main"),
+        # -P: what lies in the directory where `slipway up` was called must not be imported in place of ours.
+        (sys.executable, "-P", "-m", "controlplane.main"),
         {**inherited, **_TELEMETRY_OFF, **settings},
         config.log(CONTROLPLANE),
         f"http://{HOST}:{config.ports.api}/readyz",
@@ -60,7 +63,8 @@ def _controlplane(config: Config) -> Child:
 
 
 def _envoy(config: Config) -> Child:
-    """Ready means that it has fetched its configuration from the control plane."""
+    """Ready means that its port for clients answers (404 while no model is served), which it opens once it has fetched its
+    configuration from the control plane. Its own /ready says so a moment too early."""
     admin = f"{HOST}:{config.ports.envoy_admin}"
     file = config.state_dir / "envoy.json"
     access_log = config.state_dir / "logs" / "access.log"
@@ -80,6 +84,6 @@ def _envoy(config: Config) -> Child:
         argv,
         dict(os.environ),
         config.state_dir / "logs" / "envoy.stderr.log",
-        f"http://{admin}/ready",
+        f"http://{HOST}:{config.ports.ingress}/",
         config.deadline_s,
     )

@@ -1,15 +1,21 @@
 """Stops what outlives a launcher: replicas (which survive on purpose) and the children of an `up` that was killed.
 
-Called by `Stack` and by `slipway down`. A process is only ever signalled if its pid and creation time are the recorded ones.
+Called by `Stack` and by `slipway down`. A child is only ever signalled if its pid and creation time are the recorded
+ones, a replica only if it carries its token.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+from runtime import process
+from runtime import record as runtime_record
 
 from . import record
 
@@ -22,12 +28,12 @@ def stop_children(state_dir: Path, grace_s: float) -> tuple[str, ...]:
     found = record.read(state_dir)
     if found is None:
         return ()
-    left = {name: process for name, process in found.children.items() if record.alive(process)}
-    for process in left.values():
-        _signal(process, signal.SIGTERM)
+    left = {name: child for name, child in found.children.items() if record.alive(child)}
+    for child in left.values():
+        _signal(child, signal.SIGTERM)
     _wait_gone(tuple(left.values()), grace_s)
-    for process in left.values():
-        _signal(process, signal.SIGKILL)
+    for child in left.values():
+        _signal(child, signal.SIGKILL)
     _wait_gone(tuple(left.values()), 2.0)
     return tuple(left)
 
@@ -47,23 +53,39 @@ def stop_launcher(state_dir: Path, timeout_s: float) -> bool | None:
     return False
 
 
-def _signal(process: record.Process, number: signal.Signals) -> None:
+def stop_replicas(state_dir: Path, grace_s: float) -> int:
+    """All replicas that the runtime has noted, with whatever they started; returns how many ran. The notes stay: the next
+    control plane decides what to start again. Only call when no control plane runs, or it starts them again at once."""
+    noted = tuple(_noted(state_dir / "runtime"))
+    running = sum(process.alive(replica) for replica in noted)
+
+    async def end() -> None:
+        await asyncio.gather(*(process.end(replica, grace_s) for replica in noted))
+
+    asyncio.run(end())
+    return running
+
+
+def _noted(folder: Path) -> Iterator[runtime_record.Replica]:
+    for file in sorted(folder.glob("*/v*/state.json")):
+        try:
+            noted = runtime_record.read(file)
+        except (OSError, ValueError):
+            continue  # the runtime sets such a file aside and says so
+        yield from noted.replicas
+
+
+def _signal(child: record.Process, number: signal.Signals) -> None:
     """To the whole group: every child of ours leads one."""
-    if record.alive(process):
+    if record.alive(child):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
+            os.killpg(child.pid, number)
 
 
 def _wait_gone(processes: tuple[record.Process, ...], timeout_s: float) -> bool:
     deadline = time.monotonic() + timeout_s
-    while any(record.alive(process) for process in processes):
+    while any(record.alive(one) for one in processes):
         if time.monotonic() >= deadline:
             return False
         time.sleep(POLL_S)
     return True
-
-
-def stop_replicas(state_dir: Path, grace_s: float) -> str:
-    """What was stopped, in words; empty if nothing was."""
-    del grace_s
-    return "" if not (state_dir / "runtime").exists() else ""

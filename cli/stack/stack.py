@@ -48,7 +48,7 @@ class Stack:
             if name == leftovers.REPLICAS:
                 stopped = leftovers.stop_replicas(self.config.state_dir, self.config.grace_s)
                 if stopped:
-                    self._tell(Change(name, State.STOPPED, f"stopped {stopped}"))
+                    self._tell(Change(name, State.STOPPED, f"stopped {stopped} of them"))
             else:
                 self._supervisor.stop(name, self.config.grace_s)
         self._supervisor.close()

@@ -38,7 +38,8 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What to run, in which (whole) environment. `ready` is an address http://host:port/path that answers 200 once the child does its work."""
+    """What to run, in which (whole) environment. `ready` is an address http://host:port/path that answers without a server error
+    once the child does its work."""
 
     name: str
     argv: Sequence[str]
@@ -83,9 +84,9 @@ class Supervisor:
 
     def start(self, cancelled: threading.Event | None = None) -> None:
         """Start all at once and return when all are ready. Raises StartFailed; the caller then calls `stop`."""
-        with self._lock:
-            for run in self._runs.values():
-                self._spawn(run)
+        # Always from the watching thread: Envoy asks the kernel to end it together with the *thread* that started it.
+        for run in self._runs.values():
+            run.state = State.WAITING
         self._thread = threading.Thread(target=self._watch, name="slipway-supervisor", daemon=True)
         self._thread.start()
         while not self._quit.wait(TICK_S):
@@ -217,7 +218,7 @@ def _answers(address: str) -> bool:
     connection = http.client.HTTPConnection(host_port, timeout=PROBE_TIMEOUT_S)
     try:
         connection.request("GET", f"/{path}")
-        return connection.getresponse().status == http.HTTPStatus.OK
+        return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
     except (OSError, http.client.HTTPException):
         return False
     finally:

@@ -33,34 +33,13 @@ from controlplane.store import memory as stores
 from gateway import memory as gateways
 from registry import memory as registries
 from rollout import model
+from runtime import memory as runtimes
 
 FAST = ("--steps", "5:20,50:20,100", "--probation", "0s")
 
 
 def now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251  the test is a shell
-
-
-class Runtime:
-    """Every version is ready as soon as it is wanted."""
-
-    def __init__(self) -> None:
-        self._wanted: dict[tuple[str, int], int] = {}
-
-    async def ensure(self, model_name: str, version: int, replicas: int) -> None:
-        self._wanted[model_name, version] = replicas
-
-    async def stop(self, model_name: str, version: int, drain_s: float) -> None:
-        self._wanted.pop((model_name, version), None)
-
-    async def deployments(self, model_name: str) -> tuple[model.Deployment, ...]:
-        return tuple(
-            model.Deployment(
-                name, version, model.DeploymentState.READY, count, tuple(f"127.0.0.1:{9000 + version}" for _ in range(count))
-            )
-            for (name, version), count in sorted(self._wanted.items())
-            if name == model_name
-        )
 
 
 class Plane:
@@ -77,7 +56,7 @@ class Plane:
             self.registry.add("flight-delay", description="trained on spring data")
         self.registry.add("flight-delay", files={})  # version 5 has no signature
         self.gateway = gateways.MemoryGateway()
-        self.runtime = Runtime()
+        self.runtime = runtimes.MemoryRuntime()
 
     @property
     def url(self) -> str:
