@@ -80,8 +80,13 @@ class MlflowWorld(World):
 
 
 @pytest.fixture(scope="module")
-def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home = tmp_path_factory.mktemp("mlflow")
+def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="module")
+def mlflow_uri(mlflow_home: Path) -> Iterator[str]:
+    home = mlflow_home
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -228,6 +233,13 @@ async def test_what_cannot_be_served_is_refused_in_words(
     with pytest.raises(ports.Refused, match=words):
         await world.registry.download(name, 1, tmp_path / "v1")
     assert not (tmp_path / "v1" / "model").exists()
+
+
+def test_the_local_server_keeps_its_things_at_home_and_strangers_out(mlflow_home: Path, mlflow_uri: str) -> None:
+    with httpx.Client(base_url=mlflow_uri, trust_env=False, timeout=20) as client:
+        client.get("/api/2.0/mlflow/registered-models/search").raise_for_status()
+        assert client.get("/api/2.0/mlflow/registered-models/search", headers={"host": "evil.example"}).status_code == 403
+    assert (mlflow_home / "mlflow.db").stat().st_size > 0
 
 
 def test_the_twins_default_model_has_a_signature() -> None:

@@ -11,8 +11,8 @@ def test_one_quiet_worker_on_loopback_below_the_folder(tmp_path: Path) -> None:
     command = server.command(tmp_path, 5001, environ={"PATH": "/bin", "MLFLOW_TRACKING_URI": "http://elsewhere"})
     words = " ".join(command.argv)
     assert "--host 127.0.0.1 --port 5001 --workers 1" in words
-    assert f"--backend-store-uri sqlite:///{tmp_path}/mlflow.db" in words
-    assert f"--artifacts-destination {tmp_path}/artifacts" in words
+    assert f"sqlite:///{tmp_path}/mlflow.db" in command.env.values()
+    assert f"{tmp_path}/artifacts" in command.env.values()
     assert command.env["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert command.env["PATH"] == "/bin"
     assert "MLFLOW_TRACKING_URI" not in command.env
