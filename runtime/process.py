@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,6 +109,11 @@ def start(bento: Path, folder: Path, listener: Listener, token: str, extra: Mapp
             pass_fds=(fd,),
             start_new_session=True,
         )
+    # for an instant after the start the kernel shows no environment yet, and nobody must take the replica for dead
+    for _ in range(1000):
+        if _carries(started.pid, token) or psutil.Process(started.pid).status() == psutil.STATUS_ZOMBIE:
+            break
+        time.sleep(0.001)
     # it shall outlive this object, and `alive` reaps it: without this, Popen would warn and keep it in a global list
     started.returncode = 0
     return started.pid

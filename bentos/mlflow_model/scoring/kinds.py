@@ -111,10 +111,10 @@ def _datetime(value: Any) -> np.datetime64:
         at = datetime.fromisoformat(value)
     except ValueError:
         raise BadValue(f"expected an ISO 8601 time such as 2013-01-31T12:00:00, got {_named(value)}") from None
-    aware = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    if not TIME_MIN <= aware <= TIME_MAX:
+    aware = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    if not TIME_MIN <= aware <= TIME_MAX:  # compared before it is converted, which could leave the calendar
         raise BadValue(f"{_named(value)} is outside the years 1678 to 2261")
-    return np.datetime64(aware.replace(tzinfo=None), "ns")
+    return np.datetime64(aware.astimezone(UTC).replace(tzinfo=None), "ns")
 
 
 def _binary(value: Any) -> bytes:
