@@ -21,8 +21,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from cli import address, clock, times
+from cli import address, clock, output, times
 from cli.exits import Exit, Failure
+from cli.render import strokes
 
 if TYPE_CHECKING:
     from cli.stack.supervisor import Change
@@ -166,13 +167,15 @@ class _Progress:
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
+        plain = output.paper(self._console).ascii_only
         for name, change in list(self._latest.items()):
             if change.state == "starting":
                 waited_s = time.monotonic() - self._since[name]
-                table.add_row(Spinner("dots"), name, Text(f"{change.sentence}, {waited_s:.0f} s", "dim"))
+                table.add_row(Spinner("line" if plain else "dots"), name, Text(f"{change.sentence}, {waited_s:.0f} s", "dim"))
             else:
-                mark, style = ("✔", "green") if change.state == "ready" else ("✖", "red")
-                table.add_row(Text(mark, style), name, Text(change.sentence))
+                word = "pass" if change.state == "ready" else "fail"
+                mark = strokes.mark(word, ascii_only=plain)
+                table.add_row(Text(mark, strokes.STYLES[word]), name, Text(change.sentence))
         return table
 
 

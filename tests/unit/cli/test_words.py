@@ -1,6 +1,8 @@
 """What people type and what scripts read: durations, steps, policies, exit codes, addresses, event streams."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -190,3 +192,24 @@ def test_event_streams_are_read_after_the_standard() -> None:
         sse.Message("state", '{"a":\n1}', ""),
         sse.Message("event", "x", "7"),
     ]
+
+
+def test_what_takes_long_to_import_is_imported_when_it_is_needed() -> None:
+    """The Tab key and `--help` pay for every module that is loaded with the commands."""
+    heavy = (
+        "httpx",
+        "mlflow",
+        "grpc",
+        "fastapi",
+        "pydantic",
+        "psutil",
+        "yaml",
+        "numpy",
+        "asyncio",
+        "gateway",
+        "registry",
+        "runtime",
+    )
+    code = f"import sys, cli.main; print(*[name for name in {heavy!r} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.split() == []
