@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-import pickle
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from sklearn.linear_model import LinearRegression
 
 from rollout import model, ports
 from runtime import keeper, local, memory, packager
@@ -17,18 +15,17 @@ State = model.DeploymentState
 
 
 def write_version(folder: Path) -> None:
-    """An MLflow model directory as MLflow 3.17 writes it, with golden rows; without the seconds that importing MLflow takes."""
-    made = folder / "model"
-    made.mkdir(parents=True)
-    line = LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0])
-    (made / "model.pkl").write_bytes(pickle.dumps(line, protocol=4))
-    (made / "requirements.txt").write_text("scikit-learn\n")
+    """An MLflow model directory whose model needs neither scikit-learn nor MLflow, so that its server starts quickly."""
+    code = folder / "model" / "code"
+    code.mkdir(parents=True)
+    (code / "line.py").write_text("class Line:\n    def predict(self, data):\n        return data[:, 0] * 2 + 1\n")
+    (folder / "model" / "model.pkl").write_bytes(b"\x80\x02cline\nLine\n)R.")  # pickle for: line.Line()
     flavors = {
         "python_function": {"loader_module": "mlflow.sklearn", "model_path": "model.pkl", "predict_fn": "predict"},
-        "sklearn": {"pickled_model": "model.pkl", "serialization_format": "pickle", "code": None},
+        "sklearn": {"pickled_model": "model.pkl", "serialization_format": "pickle", "code": "code"},
     }
     inputs = json.dumps([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 1]}}])
-    (made / "MLmodel").write_text(json.dumps({"flavors": flavors, "signature": {"inputs": inputs}}))
+    (folder / "model" / "MLmodel").write_text(json.dumps({"flavors": flavors, "signature": {"inputs": inputs}}))
     (folder / "slipway").mkdir()
     (folder / "slipway" / "golden.json").write_text('{"inputs": {"inputs": [[0], [2]]}, "predictions": [1.0, 5.0]}')
 
