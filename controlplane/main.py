@@ -65,17 +65,20 @@ class ControlPlane:
             registry = registries.MlflowRegistry(chosen.mlflow_uri, timeout_s=chosen.observe_timeout_s)
             stack.push_async_callback(registry.close)
             runtime = local.LocalRuntime(
-                chosen.state_dir / "runtime",
-                packager.Packager(chosen.state_dir / "bentoml", chosen.state_dir / "packages", registry.download),
-                clock=self._clock,
+                state_dir=chosen.state_dir / "runtime",
+                bentos=packager.Packager(
+                    bentoml_home=chosen.state_dir / "bentoml",
+                    work_dir=chosen.state_dir / "packages",
+                    fetch=registry.download,
+                ),
                 on_change=nudge,
             )
             gateway = gateways.EnvoyGateway(
-                gateway_settings.Settings(
+                ads_host=chosen.xds_host,
+                ads_port=chosen.xds_port,
+                settings=gateway_settings.Settings(
                     host=chosen.ingress_host, port=chosen.ingress_port, request_timeout_s=chosen.request_timeout_s
                 ),
-                xds_host=chosen.xds_host,
-                xds_port=chosen.xds_port,
                 on_change=nudge,
             )
             outside = Ports(store, registry, gateway, runtime)

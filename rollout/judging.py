@@ -15,8 +15,11 @@ from judge.evidence import State, fresh
 from judge.samples import Sample
 from judge.verdict import Label, Verdict
 
+from . import commands
 from .events import Event, Kind
-from .model import Observed, Phase, Rollout, Unknown
+from .model import Observed, Phase, Rollout, Strategy, Unknown
+
+SIDE_BY_SIDE = 0.8  # of alpha: most releases that are bad show it on the steps
 
 _LOOKING = frozenset({Phase.STARTING, Phase.PROGRESSING, Phase.PROMOTING, Phase.PROBATION})
 
@@ -30,8 +33,9 @@ def judge(rollout: Rollout, observed: Observed) -> tuple[Rollout, tuple[Event, .
     """The rollout with the judge's new state and verdict, and an event when the label changed.
 
     The first readable counts only set the cursor: what happened before the rollout is not held for or against it.
+    Somebody who asked to leave is not kept waiting for a verdict: nothing was asked of the gateway then.
     """
-    if not looks(rollout):
+    if not looks(rollout) or commands.urgent(rollout):
         return rollout, ()
     samples = None if isinstance(observed.samples, Unknown) else observed.samples
     blind_reason = observed.samples.reason if isinstance(observed.samples, Unknown) else ""
@@ -53,7 +57,15 @@ def _ask(rollout: Rollout, state: State, samples: tuple[Sample, ...] | None, bli
     if rollout.status.phase is Phase.STARTING:
         return (state if samples is None else observe_baseline(state, samples, spec.champion)), None
     question = decide if rollout.status.phase is Phase.PROGRESSING else decide_alone
-    return question(spec.policy, state, samples, champion=spec.champion, challenger=spec.version, blind_reason=blind_reason)
+    policy = replace(spec.policy, alpha=spec.policy.alpha * _alpha_share(rollout))
+    return question(policy, state, samples, champion=spec.champion, challenger=spec.version, blind_reason=blind_reason)
+
+
+def _alpha_share(rollout: Rollout) -> float:
+    """A canary is judged twice, beside the champion and alone on probation; together they spend one alpha."""
+    if rollout.spec.strategy is not Strategy.CANARY or rollout.spec.probation_s == 0:
+        return 1.0
+    return SIDE_BY_SIDE if rollout.status.phase is Phase.PROGRESSING else 1.0 - SIDE_BY_SIDE
 
 
 def _base(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:

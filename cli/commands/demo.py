@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,14 +15,14 @@ from rich.text import Text
 from cli.exits import Exit, Failure
 
 if TYPE_CHECKING:
-    from cli.demo.report import Report, RolloutReport
+    from cli.demo.report import Report
 
 
 def demo(
     folder: Annotated[Path, typer.Option("--folder", help="Where the report, the logs and the stack's state go.")] = Path(
         ".slipway/demo"
     ),
-    rate: Annotated[float, typer.Option("--rate", min=1, max=2000, help="Client requests a second.")] = 150.0,
+    rate: Annotated[float, typer.Option("--rate", min=1, max=2000, help="Client requests a second.")] = 100.0,
 ) -> None:
     """Ship, canary, roll back and undo a real model, start to end.
 
@@ -33,11 +34,14 @@ def demo(
     begin = time.monotonic()
 
     def say(line: str) -> None:
-        console.print(Text(f"{time.monotonic() - begin:6.1f} s  ", "dim") + Text(line, "" if line.startswith(" ") else "bold"))
+        style = "" if line.startswith(" ") else "bold"
+        console.print(Text(f"{time.monotonic() - begin:6.1f} s  ", "dim") + Text(line, style), soft_wrap=True)
 
     found = run.run(run.Options(folder, rate), say)
     console.print()
     console.print(_table(found))
+    console.print(_reasons(found))
+    console.print()
     console.print(_summary(found))
     console.print(Text(f"report: {folder / 'report.json'}", "dim"))
     if found.problems:
@@ -45,36 +49,35 @@ def demo(
 
 
 def _table(found: Report) -> Table:
-    table = Table(title="What happened", title_justify="left", header_style="bold", show_lines=True)
-    for name, justify in (
-        ("rollout", "left"),
-        ("outcome", "left"),
-        ("seconds", "right"),
-        ("served", "left"),
-        ("failed by the version", "left"),
-        ("failed because of us", "right"),
-        ("decision to last request", "right"),
-        ("why", "left"),
-    ):
-        table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
+    """Fits 80 columns: numbers side by side, the reason below each rollout."""
+    table = Table(title="What happened", title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("version")
+    table.add_column("outcome")
+    table.add_column("seconds", justify="right")
+    table.add_column("requests served")
+    table.add_column("failed: by it", justify="right")
+    table.add_column("by us", justify="right")
+    table.add_column("left after", justify="right")
     for entry in found.rollouts:
-        table.add_row(*_row(entry))
+        good = "green" if entry.outcome == entry.expected else "red"
+        left = entry.decision_to_last_request_ms
+        table.add_row(
+            f"{entry.version} {entry.strategy}",
+            Text(entry.outcome, good),
+            f"{entry.duration_s:.1f}",
+            _counts(entry.served) or "none yet",
+            _counts(entry.failed_by_version) or "0",
+            Text(str(entry.failed_because_of_us), "red" if entry.failed_because_of_us else "green"),
+            "" if left is None else f"{left:.0f} ms",
+        )
     return table
 
 
-def _row(entry: RolloutReport) -> tuple[Text | str, ...]:
-    good = entry.outcome == entry.expected
-    left = entry.decision_to_last_request_ms
-    return (
-        entry.title,
-        Text(entry.outcome, "green" if good else "red"),
-        f"{entry.duration_s:.1f}",
-        _counts(entry.served),
-        _counts(entry.failed_by_version) or "none",
-        Text(str(entry.failed_because_of_us), "red" if entry.failed_because_of_us else "green"),
-        "" if left is None else f"{left:.0f} ms",
-        entry.reason,
-    )
+def _reasons(found: Report) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    for entry in found.rollouts:
+        grid.add_row(Text(f"{entry.version}", "bold"), Text(entry.reason, "dim"))
+    return grid
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -32,7 +32,7 @@ class Options:
     """folder: where the report and the logs go. rate: client requests a second."""
 
     folder: Path
-    rate: float = 150.0
+    rate: float = 100.0
 
 
 def run(options: Options, say: Callable[[str], None]) -> report.Report:

@@ -16,9 +16,9 @@ CHAPTER_DEADLINE_S = 120.0
 
 # A demo has a minute per chapter, not a day: few steps, and margins that a few thousand requests can decide.
 STEPS = (
-    {"weight_pct": 5, "requests": 30},
-    {"weight_pct": 20, "requests": 100},
-    {"weight_pct": 50, "requests": 200},
+    {"weight_pct": 5, "requests": 20, "min_s": 4},
+    {"weight_pct": 20, "requests": 80, "min_s": 4},
+    {"weight_pct": 50, "requests": 200, "min_s": 4},
     {"weight_pct": 100},
 )
 POLICY = {"error_rate": {"margin_pct": 2.0, "tolerance_pct": 0.2}}
@@ -62,6 +62,7 @@ class Teller:
     def __init__(self, api: client.Api, say: Callable[[str], None]) -> None:
         self._api = api
         self._say = say
+        self._seen = 0  # events of the running chapter that were told already
 
     def run(self, chapter: Chapter) -> dict[str, Any]:
         """The rollout as it ended. Raises Failure if it did not end in time."""
@@ -69,17 +70,17 @@ class Teller:
             "model": MODEL,
             "version": chapter.version,
             "strategy": chapter.strategy,
-            "probation_s": 60 if chapter.undo else 0,
+            "probation_s": 60 if chapter.undo or chapter.culprit else 0,
             "policy": POLICY,
             "note": chapter.title,
         }
         if chapter.strategy == "canary":
             body["steps"] = STEPS
         rollout = self._api.post(client.path("rollouts"), body)
+        self._seen = 0
         if chapter.undo:
             self._wait(rollout["id"], lambda now: now["phase"] in ("probation", *_ENDS))
             time.sleep(UNDO_AFTER_S)  # the new champion serves for a while before somebody changes their mind
-            self._say("  somebody asks to undo it")
             self._api.post(client.path("rollouts", rollout["id"], "undo"), {"reason": "users complain"})
         return self._wait(rollout["id"], lambda now: not now["open"])
 
@@ -88,13 +89,13 @@ class Teller:
         return found
 
     def _wait(self, rollout_id: str, done: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
-        deadline, seen = time.monotonic() + CHAPTER_DEADLINE_S, 0
+        deadline = time.monotonic() + CHAPTER_DEADLINE_S
         while time.monotonic() < deadline:
             now: dict[str, Any] = self._api.get(client.path("rollouts", rollout_id))
             events = self.events(rollout_id)
-            for event in events[seen:]:
+            for event in events[self._seen :]:
                 self._say(f"  {event['sentence']}")
-            seen = len(events)
+            self._seen = len(events)
             if done(now):
                 return now
             time.sleep(POLL_S)
