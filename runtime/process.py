@@ -167,7 +167,8 @@ async def end(replica: record.Replica, drain_s: float) -> None:
     """Let it finish what it is doing for at most drain_s, then kill it and all that it started. Never touches a stranger."""
     if replica.pid is None:
         replica = replace(replica, pid=await asyncio.to_thread(find, replica.token))
-    if replica.pid is not None and alive(replica):
+    ours = replica.pid is not None and alive(replica)
+    if replica.pid is not None and ours:
         if drain_s > 0:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(replica.pid, signal.SIGTERM)  # the server stops listening and finishes its requests
@@ -176,7 +177,20 @@ async def end(replica: record.Replica, drain_s: float) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(replica.pid, signal.SIGKILL)
             await _wait(replica, KILLED_S)
+    if replica.pid is not None:
+        await _reap(replica.pid, KILLED_S if ours else 0.2)
     await asyncio.to_thread(sweep, replica.token)
+
+
+async def _reap(pid: int, limit_s: float) -> None:
+    """A process loses its environment, by which `alive` knows it, a moment before it can be reaped."""
+    for _ in range(round(limit_s / 0.01)):
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0] == pid:  # noqa: ASYNC222 - it does not wait
+                return
+        except ChildProcessError:  # not ours to reap: an earlier control plane started it
+            return
+        await asyncio.sleep(0.01)
 
 
 async def _wait(replica: record.Replica, limit_s: float) -> None:

@@ -1,7 +1,7 @@
 """The outermost ASGI app of a bento: /predict, /invocations and /schema; everything else is BentoML's.
 
 Called by uvicorn for every request, so the way to the model is short: read with a limit, parse, check, call, answer. The model runs
-in one worker thread, so health checks answer while it works. Input never leads to a 500: only the model's own exception does.
+in a worker thread (`batching`), so health checks answer while it works. Input never leads to a 500: only the model's own exception does.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from . import predictor, problem, signature
+from . import batching, predictor, problem, signature
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -53,21 +52,20 @@ class App:
         self._limits = limits
         self._counted = counted
         self._predictor: predictor.Predictor | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._batcher: batching.Batcher | None = None
         self._waiting = 0
-        self._call_began: float | None = None
         self._headers = [
             (b"x-model", identity.model.encode("latin-1", "replace")),
             (b"x-model-version", identity.version.encode("latin-1", "replace")),
         ]
 
     def serve(self, loaded: predictor.Predictor) -> None:
-        self._predictor = loaded
+        self._predictor, self._batcher = loaded, batching.Batcher(loaded)
 
     @property
     def responsive(self) -> bool:
         """False while one call of the model has been running for longer than the deadline."""
-        return self._call_began is None or time.monotonic() - self._call_began <= self._limits.deadline_s
+        return self._batcher is None or self._batcher.busy_s() <= self._limits.deadline_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] not in ROUTES:
@@ -101,8 +99,8 @@ class App:
     async def _answer(self, scope: Scope, receive: Receive) -> bytes:
         if scope["method"] != ROUTES[scope["path"]]:
             raise problem.Problem("method-not-allowed", f"use {ROUTES[scope['path']]} {scope['path']}")
-        loaded = self._predictor
-        if loaded is None:
+        loaded, batcher = self._predictor, self._batcher
+        if loaded is None or batcher is None:
             raise problem.Problem("overloaded", "the model is still being loaded; try again")
         if scope["path"] == "/schema":
             return orjson.dumps({**loaded.schema.raw, "example": loaded.example})
@@ -113,32 +111,26 @@ class App:
         except orjson.JSONDecodeError as error:
             raise problem.Problem("malformed-json", f"{error}; NaN and Infinity are not JSON, send null") from None
         data, params = signature.check(loaded.schema, body, self._limits.rows)
-        return await self._predict(loaded, data, params)
+        return await self._predict(batcher, data, params)
 
-    async def _predict(self, loaded: predictor.Predictor, data: signature.Input, params: dict[str, Any]) -> bytes:
-        """The seam for batching: everything above is about one request, everything below may be about many."""
+    async def _predict(self, batcher: batching.Batcher, data: signature.Input, params: dict[str, Any]) -> bytes:
+        """A TimeoutError of the model's own must not look like ours, so only the waiting itself is timed."""
         if self._waiting >= self._limits.waiting:
             raise problem.Problem("overloaded", f"{self._waiting} requests are waiting for the model; try again later")
         self._waiting += 1
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._thread, self._call, loaded, data, params)
-            return await asyncio.wait_for(running, self._limits.deadline_s)
-        except TimeoutError:
-            detail = f"the model did not answer within {self._limits.deadline_s:g} s; send fewer rows or try again"
-            raise problem.Problem("deadline-exceeded", detail) from None
+            answering = asyncio.ensure_future(batcher.predict(data, params))
+            if not (await asyncio.wait({answering}, timeout=self._limits.deadline_s))[0]:
+                answering.cancel()
+                detail = f"the model did not answer within {self._limits.deadline_s:g} s; send fewer rows or try again"
+                raise problem.Problem("deadline-exceeded", detail)
         finally:
             self._waiting -= 1
-
-    def _call(self, loaded: predictor.Predictor, data: signature.Input, params: dict[str, Any]) -> bytes:
-        """In the worker thread. A TimeoutError of the model's own must not look like ours, so everything is caught here."""
-        self._call_began = time.monotonic()
         try:
-            return orjson.dumps({"predictions": predictor.plain(loaded.predict(data, params))}, option=WRITE)
+            return orjson.dumps({"predictions": answering.result()}, option=WRITE)
         except Exception as error:
             detail = f"the model raised {type(error).__name__}; the server's log has the details under the request id"
             raise problem.Problem("model-error", detail) from error
-        finally:
-            self._call_began = None
 
 
 class _Disconnected(Exception):

@@ -29,11 +29,15 @@ class Unusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A loaded model with its signature. `predict` blocks; it gets checked input and returns what the model returned."""
+    """A loaded model with its signature. `predict` blocks; it gets checked input and returns what the model returned.
+
+    by_row: a row's answer does not depend on the rows beside it, as with scikit-learn's own estimators.
+    """
 
     schema: signature.Signature
     call: Predict
     example: Any
+    by_row: bool = False
 
     def predict(self, data: signature.Input, params: Mapping[str, Any]) -> Any:
         return self.call(_frame(data) if self.schema.columns else data, params)
@@ -96,7 +100,7 @@ def load(folder: Path) -> Predictor:
         raise
     except Exception as error:  # the model's code may raise anything
         raise Unusable(f"the model cannot be loaded: {type(error).__name__}: {error}") from error
-    return Predictor(checked, call, read_example(folder, meta))
+    return Predictor(checked, call, read_example(folder, meta), by_row=plain_sklearn and bool(checked.columns))
 
 
 def _sklearn(folder: Path, flavor: Mapping[str, Any], pyfunc: Mapping[str, Any]) -> Predict:
