@@ -168,7 +168,7 @@ def read_policy(path: Path) -> dict[str, Any]:
 
 
 def _yaml(text: str) -> Any:
-    import yaml  # type: ignore[import-untyped]  # noqa: PLC0415  its stubs are not in the lock; rarely needed
+    import yaml  # noqa: PLC0415  rarely needed
 
     try:
         return yaml.safe_load(text)

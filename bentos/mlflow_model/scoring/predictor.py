@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]  # its stubs are not among our dependencies
+import yaml
 
 from . import signature
 
