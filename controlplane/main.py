@@ -8,6 +8,7 @@ than it serves. Stopping undoes nothing: gateways and replicas go on.
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.metadata
 import logging
 import secrets
@@ -141,7 +142,15 @@ async def serve(chosen: settings.Settings) -> None:
             config = uvicorn.Config(application, log_config=None, timeout_graceful_shutdown=int(SHUTDOWN_S))
             server = Server(config)
             server.changes = plane.changes
+            _spare_the_collector()
             await server.serve(sockets=[listener])
+
+
+def _spare_the_collector() -> None:
+    """What was loaded until now lives as long as the process. Looking through it again and again for garbage would stop
+    everything for 90 ms every few seconds; an abort must not wait for that."""
+    gc.collect()
+    gc.freeze()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,7 +22,8 @@ from .broadcast import Broadcast
 from .observe import Observer, Ports
 from .traffic import TrafficMeter
 
-IDLE_S = 10.0  # between looks at a model without an open rollout
+IDLE_S = 10.0  # between looks at a model without an open rollout, on average
+IDLE_AT_ONCE = 4  # such looks at a time; a fleet that looks all at once would keep the API and the gateways from their work
 AFTER_FAILURE_S = 1.0  # an action failed: plan again from what is then seen
 REGISTRY_RETRY_S = 5.0  # the registry did not take a note of the outbox
 
@@ -47,6 +50,7 @@ class Passes:
         self._tick_s = tick_s
         self._drain_s = drain_s
         self._outbox_retry_at: dict[str, datetime] = {}
+        self._idle_turns = asyncio.Semaphore(IDLE_AT_ONCE)
 
     def now(self) -> datetime:
         return self._clock()
@@ -57,13 +61,13 @@ class Passes:
         if record is None:
             return IDLE_S
         rollout = await self._outside.store.open_rollout(model_name)
-        looking = asyncio.ensure_future(self._observer.observe(record, rollout))
+        looking = asyncio.ensure_future(self._observe(record, rollout))
         if not await unless(interrupt, looking):
             return 0.0
         observed = looking.result()
         if not isinstance(observed.deployments, model.Unknown):  # an urgent look asks for no counts
             self._meter.feed(model_name, observed.now, observed.samples)
-        wake_s = IDLE_S
+        wake_s = _idle_s(model_name)
         if rollout is not None:
             judged, facts = judging.judge(rollout, observed)
             decided = machine.advance(judged, record, observed)
@@ -76,6 +80,12 @@ class Passes:
         actions = self._due(planning.plan(record, rollout, observed), observed.now)
         applied = await apply(actions, self._outside, drain_s=self._drain_s, interrupt=interrupt)
         return min(wake_s, await self._settle(record, applied, actions))
+
+    async def _observe(self, record: model.ModelRecord, rollout: model.Rollout | None) -> model.Observed:
+        if rollout is not None:
+            return await self._observer.observe(record, rollout)
+        async with self._idle_turns:
+            return await self._observer.observe(record, None)
 
     async def _save(
         self, rollout: model.Rollout, record: model.ModelRecord, decided: draft.Next, facts: tuple[events.Event, ...]
@@ -114,4 +124,9 @@ class Passes:
             except ports.Stale:
                 return 0.0  # the note is told once more, which is harmless
         moved_alias = any(isinstance(action, planning.PointAlias) for action in actions)
-        return 0.0 if applied.told or applied.interrupted or moved_alias else IDLE_S
+        return 0.0 if applied.told or applied.interrupted or moved_alias else math.inf
+
+
+def _idle_s(model_name: str) -> float:
+    """Half to one and a half times IDLE_S, another for each model: those that began together do not stay together."""
+    return IDLE_S * (0.5 + zlib.crc32(model_name.encode()) / 2**32)
