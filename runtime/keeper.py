@@ -115,7 +115,10 @@ async def _live(index: int, book: Book, tools: Tools) -> None:
     if replica is not None:
         if replica != known:
             book.remember(replica)
-        replica = await _until_ready(replica, book, tools)
+        # A checked one served an earlier control plane, and gateways may be sending it traffic right now: it stays in service
+        # until the watch finds it silent, however busy it is at this moment.
+        if not replica.checked:
+            replica = await _until_ready(replica, book, tools)
     else:
         bento = await book.bento()
         async with tools.starting:
@@ -159,8 +162,6 @@ async def _until_ready(replica: record.Replica, book: Book, tools: Tools) -> rec
         if loop.time() > until:
             raise _Ended(f"the server was not ready within {limits.ready_s:g} s: {process.tail(folder)}", hopeless=True)
         await asyncio.sleep(0.05)
-    if replica.checked:  # by an earlier control plane; the bento may be out of reach by now, the replica serves all the same
-        return replica
     rows = (await book.bento()).rows
     if rows is not None:
         try:
