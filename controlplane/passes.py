@@ -57,10 +57,9 @@ class Passes:
 
     async def run(self, model_name: str, interrupt: asyncio.Event) -> float:
         """Look at the model once; the seconds until it wants to be looked at again."""
-        record = await self._outside.store.record(model_name)
+        record, rollout = await self._outside.store.current(model_name)
         if record is None:
             return IDLE_S
-        rollout = await self._outside.store.open_rollout(model_name)
         looking = asyncio.ensure_future(self._observe(record, rollout))
         if not await unless(interrupt, looking):
             return 0.0

@@ -135,6 +135,10 @@ class Store(Protocol):
 
     async def open_rollout(self, model_name: str) -> model.Rollout | None: ...
 
+    async def current(self, model_name: str) -> tuple[model.ModelRecord | None, model.Rollout | None]:
+        """The record and the open rollout as they were at one moment: what a pass begins with."""
+        ...
+
     async def rollouts(
         self, model_name: str | None = None, *, open_only: bool = False, limit: int = 100, before: str | None = None
     ) -> Sequence[model.Rollout]:

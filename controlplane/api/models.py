@@ -43,7 +43,7 @@ async def models(services: Services) -> schemas.Models:
 @router.get("/models/{name}", summary="Show a model", responses=READ)
 async def show(services: Services, name: Name) -> schemas.ModelDetail:
     """What is served of it and on which replicas."""
-    record = await services.store.record(name)
+    record, rollout = await services.store.current(name)
     registered: bool | None = True
     try:
         await services.registry.versions(name)
@@ -61,7 +61,7 @@ async def show(services: Services, name: Name) -> schemas.ModelDetail:
         deployments = await services.runtime.deployments(name)
     except ports.PortError as error:
         why = str(error)
-    line = views.model_line(name, record, await services.store.open_rollout(name), registered=registered)
+    line = views.model_line(name, record, rollout, registered=registered)
     return schemas.ModelDetail(**dict(line), deployments=deployments, runtime=why)
 
 

@@ -32,6 +32,9 @@ class MemoryStore:
     async def open_rollout(self, model_name: str) -> model.Rollout | None:
         return self._open(model_name)
 
+    async def current(self, model_name: str) -> tuple[model.ModelRecord | None, model.Rollout | None]:
+        return await self.record(model_name), await self.open_rollout(model_name)
+
     async def rollouts(
         self, model_name: str | None = None, *, open_only: bool = False, limit: int = 100, before: str | None = None
     ) -> Sequence[model.Rollout]:

@@ -87,6 +87,14 @@ class SqlStore:
         row = await self._read(lambda c: _open_row(c, model_name))
         return None if row is None else _rollout(row)
 
+    async def current(self, model_name: str) -> tuple[model.ModelRecord | None, model.Rollout | None]:
+        def rows(connection: Connection) -> tuple[Row[Any] | None, Row[Any] | None]:
+            record = connection.execute(sa.select(models).where(models.c.name == model_name)).one_or_none()
+            return record, None if record is None else _open_row(connection, model_name)
+
+        record, rollout = await self._read(rows)
+        return None if record is None else _record(record), None if rollout is None else _rollout(rollout)
+
     async def rollouts(
         self, model_name: str | None = None, *, open_only: bool = False, limit: int = 100, before: str | None = None
     ) -> Sequence[model.Rollout]:

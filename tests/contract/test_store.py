@@ -76,6 +76,8 @@ async def test_created_is_found_again_with_its_record_and_facts(store: ports.Sto
     assert await store.rollout("r1") == replace(made, revision=1)
     assert await store.open_rollout("delay") == replace(made, revision=1)
     assert await store.record("delay") == model.ModelRecord("delay", revision=1)
+    assert await store.current("delay") == (model.ModelRecord("delay", revision=1), replace(made, revision=1))
+    assert await store.current("unheard-of") == (None, None)
     assert list(await store.events(rollout_id="r1")) == [events.Stored(1, fact("r1"))]
     assert await store.recall("key") == ports.Idempotency("key", "print", "r1")
 
