@@ -113,6 +113,7 @@ class ControlPlane:
             gateway=outside.gateway,
             runtime=outside.runtime,
             wake=loop.wake,
+            failures=lambda: loop.failures,
             clock=self._clock,
             new_id=lambda: f"r-{secrets.token_hex(5)}",
             traffic=self._meter.traffic,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 from fastapi import APIRouter, Response
 
@@ -31,7 +31,15 @@ async def readyz(services: Services, response: Response) -> schemas.Readiness:
     )
     ready = store.state == "ok"
     response.status_code = 200 if ready else 503
-    return schemas.Readiness(ready=ready, store=store, registry=registry, gateway=gateway)
+    loop = _loop(services.failures())
+    return schemas.Readiness(ready=ready, store=store, registry=registry, gateway=gateway, loop=loop)
+
+
+def _loop(failures: Mapping[str, str]) -> schemas.Part:
+    """A pass that breaks is tried again with back-off and stops no other model; but it is a defect, and somebody should know."""
+    if not failures:
+        return schemas.Part(state="ok", reason=None)
+    return schemas.Part(state="failing", reason="; ".join(f"{name}: {why}" for name, why in sorted(failures.items())[:10]))
 
 
 async def _part(question: Awaitable[object]) -> schemas.Part:

@@ -342,7 +342,7 @@ class LiveSplit(View):
 
 
 class Part(View):
-    state: Annotated[str, Field(description="ok or away")]
+    state: Annotated[str, Field(description="ok, away, or (of the loop) failing")]
     reason: str | None
 
 
@@ -358,3 +358,4 @@ class Readiness(View):
     store: Part
     registry: Part
     gateway: Part
+    loop: Part

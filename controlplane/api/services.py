@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -34,7 +34,7 @@ class ObservedSplit:
 class Services:
     """The ports, and the few functions by which the API touches the running loop.
 
-    wake: tells the loop to look at this model now. traffic: what was counted lately, from memory, without waiting.
+    wake: tells the loop to look at this model now. failures: models whose last pass broke unexpectedly, with the error. traffic: what was counted lately, from memory, without waiting.
     changes: told after every save of the API; the loop tells it after its own. max_body_bytes: larger bodies get a 413.
     """
 
@@ -48,5 +48,6 @@ class Services:
     traffic: Callable[[str], ObservedSplit]
     changes: broadcast.Broadcast
     version: str
+    failures: Callable[[], Mapping[str, str]] = dict
     max_body_bytes: int = 1024 * 1024
     heartbeat_s: float = 15.0

@@ -152,7 +152,7 @@ async def test_the_list_asks_the_registry_once(
 async def test_ready_tells_every_part(client: httpx.AsyncClient, gateway: MemoryGateway, registry: MemoryRegistry) -> None:
     assert (await client.get("/healthz")).json() == {"status": "ok", "version": "1.2.3"}
     ok = {"state": "ok", "reason": None}
-    assert (await client.get("/readyz")).json() == {"ready": True, "store": ok, "registry": ok, "gateway": ok}
+    assert (await client.get("/readyz")).json() == {"ready": True, "store": ok, "registry": ok, "gateway": ok, "loop": ok}
     gateway.disconnect()
     registry.down = True
     answer = await client.get("http://slipway/readyz")
@@ -160,6 +160,14 @@ async def test_ready_tells_every_part(client: httpx.AsyncClient, gateway: Memory
     shown = answer.json()
     assert shown["registry"] == {"state": "away", "reason": "MLflow is down"}
     assert shown["gateway"] == {"state": "away", "reason": "no gateway is connected"}
+
+
+async def test_a_pass_that_breaks_is_told_to_whoever_asks_for_health(
+    connect: Callable[[services.Services], httpx.AsyncClient], parts: services.Services
+) -> None:
+    async with connect(replace(parts, failures=lambda: {"taxi": "KeyError: 'x'"})) as client:
+        shown = (await client.get("/readyz")).json()
+    assert (shown["ready"], shown["loop"]) == (True, {"state": "failing", "reason": "taxi: KeyError: 'x'"})
 
 
 async def test_without_its_store_it_is_not_ready_and_says_so(
