@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bench import load, machine, report, scene
+from bench import children, load, machine, report, scene
 from bench.client import ended, wait
 from bench.marks import Mark
 from bench.plane import names
@@ -65,8 +65,7 @@ def parts(abort: Abort, last: float, marks: list[Mark]) -> dict[str, float]:
 
     intent = span("store.save", "api", abort.called)
     first = next(mark for mark in marks if mark.by == "api" and mark.begin >= abort.called)
-    record = span("store.record", "loop", intent.end)
-    rollout = span("store.open_rollout", "loop", intent.end)
+    read = span("store.current", "loop", intent.end)
     decision = span("store.save", "loop", intent.end)
     sent = span("gateway.publish", "loop", decision.end)
     acked = span("gateway.acked", "gateway", sent.begin)
@@ -76,9 +75,9 @@ def parts(abort: Abort, last: float, marks: list[Mark]) -> dict[str, float]:
             mark.end - mark.begin for mark in marks if mark.by == "api" and first.begin <= mark.begin < intent.begin
         ),
         "SQL: intent saved": intent.end - intent.begin,
-        "loop: woken": min(record.begin, rollout.begin) - intent.end,
-        "SQL: pass reads": max(record.end, rollout.end) - min(record.begin, rollout.begin),
-        "loop: decided": decision.begin - max(record.end, rollout.end),
+        "loop: woken": read.begin - intent.end,
+        "SQL: pass reads": read.end - read.begin,
+        "loop: decided": decision.begin - read.end,
         "SQL: decision saved": decision.end - decision.begin,
         "loop: planned and compiled": sent.end - decision.end,
         "ADS: until confirmed": acked.begin - sent.end,
@@ -144,6 +143,7 @@ def main() -> int:
     parser.add_argument("--dwell", type=float, nargs=2, default=(0.05, 0.35), help="seconds on the canary, at random between")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    children.stop_on_sigterm()
     found = measure(options)
     rows = {label: report.quantiles(values) for label, values in found["rows"].items()}
     kinds = {label: report.quantiles(values) for label, values in grouped(found["rows"]).items()}

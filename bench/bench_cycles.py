@@ -23,8 +23,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from bench import footprint, load, report, sample_model
-from bench.children import Children
+from bench import children, footprint, load, report, sample_model
 from bench.client import Client, ended, wait
 from cli.stack import config, ports, stack
 
@@ -111,12 +110,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             sample_model.register(local.addresses["mlflow"], options.seed)
             cycles = Cycles(Client(urlsplit(local.addresses["api"]).port or 80))
             cycles.first()
-            children = cleanup.enter_context(Children(folder))
+            programs = cleanup.enter_context(children.Children(folder))
             url = f"{local.addresses['ingress']}/{sample_model.NAME}/predict"
             summary = folder / "load.json"
-            children.program("load", "load", "--rate", options.rate, "--seed", options.seed, "--summary", summary, url)
+            programs.program("load", "load", "--rate", options.rate, "--seed", options.seed, "--summary", summary, url)
             samples, seconds = run(cycles, options, lambda: footprint.take(local.pids(), local.config.state_dir))
-            children.stop("load")
+            programs.stop("load")
             told = load.read(summary)
             family = footprint.family(local.pids())
             open_ports = footprint.listening(family)
@@ -144,6 +143,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=100.0, help="client requests a second")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    children.stop_on_sigterm()
     found = measure(options)
     samples, told = found["samples"], found["told"]
     seconds = {kind: report.quantiles(values) for kind, values in found["seconds"].items()}

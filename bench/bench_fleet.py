@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from bench import load, report, scene
+from bench import children, load, report, scene
 from bench.client import ended, wait
 from bench.plane import names
 
@@ -109,6 +109,7 @@ def main() -> int:
     parser.add_argument("--changes", type=int, default=200, help="changes of weights")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    children.stop_on_sigterm()
     found = measure(options)
     api = {kind: report.quantiles(values) for kind, values in found["reads_ms"].items()}
     api["all reads"] = report.quantiles(itertools.chain(*found["reads_ms"].values()))

@@ -73,9 +73,9 @@ class TimedStore(sql.SqlStore):
         with self.marks.span("store.rollout"):
             return await super().rollout(rollout_id)
 
-    async def open_rollout(self, model_name: str) -> model.Rollout | None:
-        with self.marks.span("store.open_rollout", model_name):
-            return await super().open_rollout(model_name)
+    async def current(self, model_name: str) -> tuple[model.ModelRecord | None, model.Rollout | None]:
+        with self.marks.span("store.current", model_name):
+            return await super().current(model_name)
 
     async def save(
         self,

@@ -49,7 +49,7 @@ async def passes(request: Request, rounds: int) -> dict[str, Any]:
     """CPU and wall seconds of one pass over all models, one after another, `rounds` times. All threads count."""
     probe: Probe = request.app.state.probe
     await probe.loop.shutdown(DEADLINE_S)
-    names = sorted({mark.model for mark in probe.marks.all if mark.by == "loop" and mark.what == "store.record"})
+    names = sorted({mark.model for mark in probe.marks.all if mark.what == "store.current"})
     cpu_s, wall_s = [], []
     for _ in range(rounds):
         cpu, wall = time.process_time(), time.monotonic()
