@@ -12,7 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli import times
 from cli.exits import Exit, Failure
+from cli.render import rollout as pictures
+from cli.render import strokes
 
 if TYPE_CHECKING:
     from cli.demo.report import Report
@@ -34,8 +37,10 @@ def demo(
     begin = time.monotonic()
 
     def say(line: str) -> None:
-        style = "" if line.startswith(" ") else "bold"
-        console.print(Text(f"{time.monotonic() - begin:6.1f} s  ", "dim") + Text(line, style), soft_wrap=True)
+        words = line.lstrip()
+        row = Table.grid(padding=(0, 2 + len(line) - len(words), 0, 0))
+        row.add_row(Text(f"{time.monotonic() - begin:6.1f} s", "dim"), Text(words, "bold" if words == line else ""))
+        console.print(row)
 
     found = run.run(run.Options(folder, rate), say)
     console.print()
@@ -49,22 +54,19 @@ def demo(
 
 
 def _table(found: Report) -> Table:
-    """Fits 80 columns: numbers side by side, the reason below each rollout."""
-    table = Table(title="What happened", title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("version")
-    table.add_column("outcome")
-    table.add_column("seconds", justify="right")
-    table.add_column("requests served")
-    table.add_column("failed: by it", justify="right")
-    table.add_column("by us", justify="right")
-    table.add_column("left after", justify="right")
+    """Fits 80 columns: numbers side by side, versions one below the other."""
+    table = Table(title="What happened", title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True)
+    table.add_column("rollout", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    for name in ("took", "answered", "its\nerrors", "our\nerrors", "left\nafter"):
+        table.add_column(name, justify="right", no_wrap=True)
     for entry in found.rollouts:
         good = "green" if entry.outcome == entry.expected else "red"
         left = entry.decision_to_last_request_ms
         table.add_row(
-            f"{entry.version} {entry.strategy}",
-            Text(entry.outcome, good),
-            f"{entry.duration_s:.1f}",
+            f"v{entry.version} {entry.strategy}",
+            Text(pictures.words(entry.outcome), good),
+            times.span(entry.duration_s),
             _counts(entry.served) or "none yet",
             _counts(entry.failed_by_version) or "0",
             Text(str(entry.failed_because_of_us), "red" if entry.failed_because_of_us else "green"),
@@ -76,18 +78,23 @@ def _table(found: Report) -> Table:
 def _reasons(found: Report) -> Table:
     grid = Table.grid(padding=(0, 1))
     for entry in found.rollouts:
-        grid.add_row(Text(f"{entry.version}", "bold"), Text(entry.reason, "dim"))
+        grid.add_row(Text(f"v{entry.version}", "bold"), Text(entry.reason))
+    legend = (
+        "answered: requests of the clients during the rollout, by version; its errors: answered by the model itself; our "
+        "errors: every other failure; left after: from the decision to the last request on the version that left."
+    )
+    grid.add_row("", Text(legend, "dim"))
     return grid
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{version} {count}" for version, count in counts.items())
+    return "\n".join(f"{version} {strokes.count(count)}" for version, count in counts.items())
 
 
 def _summary(found: Report) -> Text:
     told = "All went as told." if not found.problems else "Not all went as told."
     return Text(
-        f"{told} {found.requests} requests at {found.requests_per_s:g}/s, p50 {found.latency_ms_p50:g} ms, p99 "
+        f"{told} {strokes.count(found.requests)} requests at {found.requests_per_s:g}/s, p50 {found.latency_ms_p50:g} ms, p99 "
         f"{found.latency_ms_p99:g} ms; {found.failed_because_of_us} failed because of us; champion is version {found.champion}.",
         "bold green" if not found.problems else "bold red",
     )

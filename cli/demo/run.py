@@ -46,7 +46,7 @@ def run(options: Options, say: Callable[[str], None]) -> report.Report:
         local = _stack(folder, say)
         cleanup.callback(local.stop)
         addresses = local.addresses
-        say(f"API {addresses['api']}/docs · gateway {addresses['ingress']} · MLflow {addresses['mlflow']}")
+        say(f"API {addresses['api']}/api/v1/docs · gateway {addresses['ingress']} · MLflow {addresses['mlflow']}")
         api = cleanup.enter_context(client.Api(address.Address(addresses["api"], "the demo's stack")))
         teller = Teller(api, say)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from cli import client
 from cli.exits import Exit, Failure
+from cli.render.sentences import unsaid
 
 MODEL = "flight-delay"
 POLL_S = 0.25
@@ -27,32 +28,31 @@ UNDO_AFTER_S = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """One rollout of the story and how it must end. `culprit`: the version may answer with errors of its own, and is expected to."""
+    """One rollout of the story and how it must end. `culprit`: the version may answer with errors of its own, and is expected to.
+    `about`: what is special about the version, a few words for the console and the history."""
 
-    title: str
+    about: str
     version: int
     strategy: str
     ends: str
     culprit: bool = False
     undo: bool = False
 
+    @property
+    def title(self) -> str:
+        return f"{self.strategy} of version {self.version}: {self.about}"
+
 
 def first(version: int) -> Chapter:
     """Nothing serves yet: it gets all traffic as soon as it is ready."""
-    return Chapter(f"ship version {version}", version, "canary", "promoted")
+    return Chapter("the first, so it gets all traffic", version, "canary", "promoted")
 
 
 def under_traffic(better: int, broken: int, retrained: int) -> tuple[Chapter, ...]:
     return (
-        Chapter(f"canary of version {better}: better", better, "canary", "promoted"),
-        Chapter(f"canary of version {broken}: breaks on missing weather", broken, "canary", "rolled_back", culprit=True),
-        Chapter(
-            f"blue-green switch to version {retrained}, then an operator's undo",
-            retrained,
-            "blue-green",
-            "rolled_back",
-            undo=True,
-        ),
+        Chapter("knows the weather", better, "canary", "promoted"),
+        Chapter("breaks on missing weather", broken, "canary", "rolled_back", culprit=True),
+        Chapter("an operator undoes it", retrained, "blue-green", "rolled_back", undo=True),
     )
 
 
@@ -72,7 +72,7 @@ class Teller:
             "strategy": chapter.strategy,
             "probation_s": 60 if chapter.undo or chapter.culprit else 0,
             "policy": POLICY,
-            "note": chapter.title,
+            "note": chapter.about,
         }
         if chapter.strategy == "canary":
             body["steps"] = STEPS
@@ -93,8 +93,10 @@ class Teller:
         while time.monotonic() < deadline:
             now: dict[str, Any] = self._api.get(client.path("rollouts", rollout_id))
             events = self.events(rollout_id)
-            for event in events[self._seen :]:
-                self._say(f"  {event['sentence']}")
+            for place, event in enumerate(events[self._seen :], self._seen):
+                said = unsaid(event["sentence"], (earlier["sentence"] for earlier in events[:place]))
+                if said and event["kind"] != "created":  # the title says it
+                    self._say(f"  {said}")
             self._seen = len(events)
             if done(now):
                 return now

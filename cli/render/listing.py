@@ -14,6 +14,7 @@ from cli import times
 from . import rollout as pictures
 from . import strokes
 from .rollout import Json, Paper
+from .sentences import unsaid
 
 
 def rollouts(found: Sequence[Json], now: datetime, paper: Paper) -> RenderableType:
@@ -43,11 +44,13 @@ def events(found: Sequence[Json], now: datetime, paper: Paper) -> RenderableType
         return Text("Nothing has happened yet.")
     several = len({event["rollout_id"] for event in found}) > 1
     table = grid("WHEN", *(["ROLLOUT"] if several else []), "WHO", "KIND", "WHAT")
+    said: dict[str, list[str]] = {}
     for event in found:
+        earlier = said.setdefault(event["rollout_id"], [])
+        sentence = unsaid(event["sentence"], earlier) or event["sentence"]
+        earlier.append(event["sentence"])
         when = times.ago(times.moment(event["at"]), now) if paper.width < 100 else _when(event["at"], now)
-        table.add_row(
-            when, *([event["rollout_id"]] if several else []), Text(event["actor"]), event["kind"], Text(event["sentence"])
-        )
+        table.add_row(when, *([event["rollout_id"]] if several else []), Text(event["actor"]), event["kind"], Text(sentence))
     return table
 
 

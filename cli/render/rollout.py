@@ -18,6 +18,7 @@ from rich.tree import Tree
 from cli import times
 
 from . import strokes
+from .sentences import unsaid
 
 Json = Mapping[str, Any]
 
@@ -45,7 +46,7 @@ def tree(rollout: Json, now: datetime, paper: Paper, traffic: Traffic | None = N
         picture.add(_sides(rollout, paper, traffic or Traffic()))
         if traffic and traffic.observed and traffic.observed.get("reason"):
             picture.add(Text(f"traffic unknown: {traffic.observed['reason']}", "magenta"))
-    for entry in (rollout["verdict"] or {}).get("findings", ()):
+    for entry in _findings(rollout):
         # What decided is in the header already.
         picture.add(finding(entry, paper, sentence=entry["sentence"] not in rollout["reason"]))
     for entry in rollout["holds"]:
@@ -71,11 +72,19 @@ def header(rollout: Json, now: datetime, paper: Paper) -> RenderableType:
         title.append(f", step {step['index']} of {step['count']}{dot} {step['weight_pct']} %")
     title.append(f"{dot} {_age(rollout, now)}", "dim")
     lines = [title, Text(f"rollout {rollout['id']} by {rollout['actor']}" + _note(rollout["note"]), "dim")]
-    if rollout["reason"] and rollout["reason"] not in rollout["message"]:
-        lines.append(Text(rollout["reason"], strokes.STYLES.get(phase, "")))
-    if rollout["message"]:
-        lines.append(Text(rollout["message"]))
+    reason, message = rollout["reason"], rollout["message"]
+    if reason and reason not in message:
+        lines.append(Text(reason, strokes.STYLES.get(phase, "")))
+    # Findings are drawn below with their sentences. What decided stays here: it may be all there is to say.
+    said = unsaid(message, (entry["sentence"] for entry in _findings(rollout) if entry["sentence"] not in reason))
+    if said and not (rollout["holds"] and said.startswith("Held: ")):
+        lines.append(Text(said))
     return Group(*lines)
+
+
+def _findings(rollout: Json) -> Sequence[Json]:
+    found: Sequence[Json] = (rollout["verdict"] or {}).get("findings", ())
+    return found
 
 
 def line(rollout: Json) -> str:
@@ -120,7 +129,8 @@ def _sides(rollout: Json, paper: Paper, traffic: Traffic) -> Table:
     seen = {entry["version"]: entry for entry in (traffic.observed or {}).get("versions", ())}
     rates = traffic.error_rates or {}
     top = max((rate for series in rates.values() for rate in series if rate), default=0.0)
-    judged = next(iter((rollout["verdict"] or {}).get("findings", ())), None)
+    window = times.span((traffic.observed or {}).get("window_s") or 0.0)
+    judged = next(iter(_findings(rollout)), None)
     table = Table.grid(padding=(0, 2))
     for role in ("champion", "challenger"):
         version = rollout["champion"] if role == "champion" else rollout["version"]
@@ -133,7 +143,7 @@ def _sides(rollout: Json, paper: Paper, traffic: Traffic) -> Table:
         if weights and paper.width >= 94:
             cells.append(Text(strokes.bar(weight / 100, 12, ascii_only=paper.ascii_only)))
         if version in seen and paper.width >= 60:
-            cells.append(Text(f"got {strokes.percent(seen[version]['share_pct'] / 100)}", "dim"))
+            cells.append(Text(f"{strokes.percent(seen[version]['share_pct'] / 100)} in {window}", "dim"))
         if judged is not None:
             cells.append(Text(_judged(judged[f"{role}_requests"], judged[f"{role}_errors"])))
         if paper.width >= 78 and (series := rates.get(version)):

@@ -16,6 +16,7 @@ from cli import times
 
 from . import rollout as rollouts
 from .rollout import Json, Paper
+from .sentences import unsaid
 
 READINGS = 60  # how much of the past a sparkline can show
 EVENTS = 6
@@ -90,6 +91,10 @@ def _events(scene: Scene, now: datetime) -> Table:
     table.add_column(justify="right", style="dim", no_wrap=True)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
+    said = [finding["sentence"] for finding in (scene.rollout["verdict"] or {}).get("findings", ())]
+    said.append(scene.rollout["reason"])
     for event in scene.events:
-        table.add_row(times.ago(times.moment(event["at"]), now), event["kind"], Text(event["sentence"]))
+        sentence = unsaid(event["sentence"], said) or "as above"
+        table.add_row(times.ago(times.moment(event["at"]), now), event["kind"], Text(sentence))
+        said.append(event["sentence"])
     return table
