@@ -53,8 +53,9 @@ async def check_version(registry: ports.Registry, name: str, version: int) -> No
     if not known.has_signature:
         raise Unprocessable(
             "version",
-            f"version {version} of {name} was logged without a signature, so nobody can check its input; log it again with "
-            "mlflow.<flavor>.log_model(..., signature=mlflow.models.infer_signature(X, model.predict(X))) and register that",
+            f"version {version} of {name} was logged without a signature, or its MLmodel file is missing, so nobody can check its "
+            "input; log it again with mlflow.<flavor>.log_model(..., signature=mlflow.models.infer_signature(X, model.predict(X))) "
+            "and register that",
         )
 
 

@@ -58,12 +58,12 @@ class RacedStore(MemoryStore):
 
     meanwhile: Callable[[model.Rollout], model.Rollout] | None = None
 
-    async def open_rollout(self, model_name: str) -> model.Rollout | None:
-        found = await super().open_rollout(model_name)
-        if found is not None and self.meanwhile is not None:
+    async def current(self, model_name: str) -> tuple[model.ModelRecord | None, model.Rollout | None]:
+        record, rollout = await super().current(model_name)
+        if rollout is not None and self.meanwhile is not None:
             change, self.meanwhile = self.meanwhile, None
-            await self.save(change(found), None, ())
-        return found
+            await self.save(change(rollout), None, ())
+        return record, rollout
 
 
 class World:
