@@ -94,7 +94,7 @@ def read() -> Settings:
     ours = [name.removeprefix(PREFIX) for name in sorted(os.environ) if name.startswith(PREFIX)]
     problems: list[str] = []
     for name in ours:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         if name not in known and close:
             problems.append(f"{PREFIX}{name}: there is no such setting; did you mean {PREFIX}{close[0]}?")
     try:

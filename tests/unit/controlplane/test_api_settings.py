@@ -64,7 +64,11 @@ def test_everything_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["SLIPWAY_API", "SLIPWAY_ACTOR", "SLIPWAY_MODEL_DIR", "SLIPWAY_MODEL_URI", "SLIPWAY_DEADLINE_S"]
+    "name",
+    [
+        *("SLIPWAY_API", "SLIPWAY_ACTOR", "SLIPWAY_MLFLOW_PORT", "SLIPWAY_ENVOY_ADMIN_PORT", "SLIPWAY_REPLICA"),
+        *("SLIPWAY_MODEL_DIR", "SLIPWAY_MODEL_URI", "SLIPWAY_MODEL_NAME", "SLIPWAY_MODEL_VERSION", "SLIPWAY_DEADLINE_S"),
+    ],
 )
 def test_variables_of_our_other_programs_are_left_alone(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "x")
