@@ -19,7 +19,7 @@ from controlplane.traffic import TrafficMeter
 from gateway.memory import MemoryGateway
 from judge.samples import Sample
 from registry.memory import MemoryRegistry
-from rollout import commands, model, ports
+from rollout import commands, events, model, ports
 from runtime.memory import MemoryRuntime
 
 NAME = "flight-delay"
@@ -75,19 +75,22 @@ class World:
         self.registry = MemoryRegistry(self.clock, timeout_s=HANGS_S)
         self.gateway = DefectiveGateway(self.nudge)
         self.runtime = MemoryRuntime(on_change=self.nudge)
-        self.meter = TrafficMeter()
-        self.changes = Broadcast()
+        self.made_again()
+
+    def made_again(self) -> Loop:
+        """The loop of a new process, in a world that has gone on."""
         outside = Ports(self.store, self.registry, self.gateway, self.runtime)
         self.passes = Passes(
             outside,
             clock=self.clock,
-            changes=self.changes,
-            meter=self.meter,
+            changes=Broadcast(),
+            meter=TrafficMeter(),
             tick_s=TICK_S,
             observe_timeout_s=HANGS_S,
             drain_s=0.0,
         )
         self.loop = Loop(outside, self.passes)
+        return self.loop
 
     def nudge(self, model_name: str) -> None:
         self.loop.nudge(model_name)
@@ -315,6 +318,28 @@ async def test_shutdown_leaves_everything_as_it_is_for_the_next_process(world: W
     assert (await world.published(), await world.rollout()) == (routing, rollout), "nobody looks any more"
     assert routing.split == model.Split.of({1: 80, 2: 20})
     assert {one.version for one in await world.runtime.deployments(NAME)} == {1, 2}
+
+
+async def test_a_clock_set_back_between_two_processes_loses_nothing_and_holds_nothing_up(world: World) -> None:
+    await world.serving()
+    await world.start()
+    await world.passes_by(4)
+    assert (await world.rollout()).status.step_since is not None
+    told = len(await world.store.events())
+
+    world.clock.advance(-86400)
+    next_process = world.made_again()
+    assert await next_process.restore() == 1
+    await next_process.startup()
+    for version in (1, 2):
+        world.gateway.count(NAME, version, 4000)
+    ended = await world.phase(model.Phase.PROMOTED)
+    await next_process.shutdown(5.0)
+    assert ended.status.ended_at is not None
+    assert ended.status.ended_at < ended.created_at, "times are told as the clock said"
+    history = [stored.event for stored in await world.store.events()]
+    assert len(history) > told
+    assert history[-1].kind is events.Kind.ENDED, "the history keeps its order"
 
 
 def test_the_observed_split_is_what_was_counted_in_the_last_seconds() -> None:
