@@ -28,6 +28,7 @@ from . import session
 
 DRAW_S = 0.25
 TRAFFIC_S = 1.0
+PROGRESS_S = 10.0  # in a log, a count that rises is worth a line only so often
 BACKOFF_FIRST_S = 0.25
 BACKOFF_LAST_S = 5.0
 AWAY_LIMIT_S = 900.0  # a restart takes seconds; a job in a pipeline must not wait for ever
@@ -118,16 +119,19 @@ def _print_json(scene: pictures.Scene, inbox: Inbox) -> None:
 
 
 def _print_lines(scene: pictures.Scene, inbox: Inbox) -> None:
-    said = ""
+    """A line for every change of the state, and for progress (of counts) now and then."""
+    said = state = ""
+    said_at = 0.0
     away = False
     while True:
         if scene.away and not away:
             output.note(f"connection lost, trying again: {scene.away}")
         away = bool(scene.away)
         line = rollouts.line(scene.rollout)
-        if line != said:
+        progress = line != said and time.monotonic() - said_at >= PROGRESS_S
+        if progress or state != rollouts.state(scene.rollout):
             output.say(f"{clock.now():%H:%M:%S} {line}")
-            said = line
+            said, state, said_at = line, rollouts.state(scene.rollout), time.monotonic()
         if scene.over:
             return
         _take(scene, inbox, DRAW_S)

@@ -88,7 +88,13 @@ def _findings(rollout: Json) -> Sequence[Json]:
 
 
 def line(rollout: Json) -> str:
-    """The whole state in one line, for logs. The same state gives the same line, so that repeats can be told."""
+    """The whole state in one line, for logs, with what the last pass did."""
+    sentence = rollout["reason"] or rollout["message"]
+    return f"{state(rollout)}; {sentence}" if sentence else state(rollout)
+
+
+def state(rollout: Json) -> str:
+    """The line without its sentence. The same state gives the same words, so that changes can be told from progress."""
     parts = [f"{rollout['model']} v{rollout['version']}", words(rollout["phase"])]
     if (step := rollout["step"]) and rollout["phase"] == "progressing":
         parts.append(f"step {step['index']} of {step['count']} ({step['weight_pct']} %)")
@@ -98,8 +104,6 @@ def line(rollout: Json) -> str:
         parts.append(f"verdict {verdict['label']}")
     if rollout["holds"]:
         parts.append("held: " + ", ".join(hold["reason"] for hold in rollout["holds"]))
-    if sentence := rollout["reason"] or rollout["message"]:
-        parts.append(sentence)
     return "; ".join(parts)
 
 
