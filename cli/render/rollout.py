@@ -146,7 +146,7 @@ def _sides(rollout: Json, paper: Paper, traffic: Traffic) -> Table:
             cells.append(Text(f"{weight} %", justify="right"))
         if weights and paper.width >= 94:
             cells.append(Text(strokes.bar(weight / 100, 12, ascii_only=paper.ascii_only)))
-        if version in seen and paper.width >= 60:
+        if rollout["open"] and version in seen and paper.width >= 60:
             cells.append(Text(f"{strokes.percent(seen[version]['share_pct'] / 100)} in {window}", "dim"))
         if judged is not None:
             cells.append(Text(_judged(judged[f"{role}_requests"], judged[f"{role}_errors"])))
