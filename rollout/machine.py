@@ -86,7 +86,7 @@ def _starting(draft: Draft) -> None:
             why = "No version served before it." if draft.spec.champion is None else "Blue-green: switch at once."
             _promote(draft, why)
     elif draft.elapsed(draft.spec.start_deadline_s):
-        seen = f" ({challenger.state}: {challenger.reason})" if challenger else ""
+        seen = f" ({': '.join(filter(None, (challenger.state, challenger.reason)))})" if challenger else ""
         _leave(draft, f"It was not ready within {draft.spec.start_deadline_s:g} s{seen}.")
     else:
         draft.say(f"Waiting for the replicas: {challenger.state if challenger else 'not started yet'}.")

@@ -1,7 +1,8 @@
 """The whole real system for tests/e2e and tests/fault: MLflow, control plane, Envoy, replicas, and clients that keep asking.
 
 Started once per test module that wants it, on random ports and in a folder of its own. When the module is over everything is
-stopped, and a process that is left over fails the module. Other tests do not pay for it: the imports are late.
+stopped; a process that is left over fails the module, and so does a defect of ours that the control plane logged. Other tests
+do not pay for it: the imports are late.
 """
 
 from __future__ import annotations
@@ -229,6 +230,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         with local.running(), httpx.Client(timeout=30, trust_env=False) as http:
             yield System(local, http)
     poll(lambda: not _processes_of(folder), 5)
+    errors = [line for line in (folder / "logs" / "controlplane.log").read_text().splitlines() if '"level":"error"' in line]
+    assert [line for line in errors if "Unavailable" not in line] == []  # a full disk is told so
 
 
 @pytest.fixture(scope="session")

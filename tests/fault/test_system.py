@@ -61,7 +61,7 @@ BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
         {**GOOD, "slipway/golden.json": json.dumps({**GOLDEN, "predictions": [2.0, 5.0]}).encode()},
         "golden row 1: expected 5.0, got 4.0",
     ),
-    "never-ready": (NEVER_READY, "It was not ready within 10 s (starting: "),
+    "never-ready": (NEVER_READY, "It was not ready within 10 s ("),
     "artifact-missing": ({name: content for name, content in GOOD.items() if name != "model.pkl"}, "model.pkl is missing"),
     "artifact-corrupt": ({**GOOD, "model.pkl": GOOD["model.pkl"][:9]}, "model.pkl (9 bytes) is corrupt"),
 }
@@ -111,6 +111,10 @@ def judged(site: System, rollout: str) -> int:
     """Challenger requests that the judge has counted."""
     verdict = site.rollout(rollout)["verdict"]
     return verdict["findings"][0]["challenger_requests"] if verdict else 0
+
+
+def challenger_errors(rollout: dict[str, Any]) -> int:
+    return rollout["verdict"]["findings"][0]["challenger_errors"] if rollout["verdict"] else 0
 
 
 def counted(site: System) -> int:
@@ -215,6 +219,7 @@ def test_one_of_two_replicas_killed(site: System, canary: str, eventually: Event
 
 def test_the_only_replica_of_the_champion_killed(site: System, canary: str, eventually: Eventually) -> None:
     """Half the clients see it, nobody can help that; but the challenger is not blamed, and the rollout waits."""
+    before = challenger_errors(site.rollout(canary))
     with site.clients(MODEL, BODIES, rate=20) as clients:
         more(clients, eventually, 10)
         os.kill(site.replicas(MODEL, 1)[0], signal.SIGKILL)
@@ -228,7 +233,7 @@ def test_the_only_replica_of_the_champion_killed(site: System, canary: str, even
     assert [one for one in late if one.outcome.value != "ok"] == []
     now = site.rollout(canary)
     assert (now["phase"], now["requests"]["abort"]) == ("progressing", None)
-    assert now["verdict"]["findings"][0]["challenger_errors"] == 0
+    assert challenger_errors(now) == before
 
 
 def test_a_full_disk_refuses_requests_and_stops_no_traffic(site: System, canary: str, eventually: Eventually) -> None:
@@ -267,6 +272,24 @@ def test_mlflow_and_control_plane_killed_while_promoting(site: System, canary: s
     assert [event["data"]["version"] for event in site.events(canary, "alias")] == [2], "moved once"
     assert done["holds"] == []
     assert clients.ours == []
+
+
+def test_nearly_everything_killed_on_probation(site: System, promoted: str, eventually: Eventually) -> None:
+    with site.clients(MODEL, BODIES) as clients:
+        more(clients, eventually)
+        survivor, victim = site.replicas(MODEL, 2)
+        mlflow, control_plane = site.kill("mlflow"), site.kill("controlplane")
+        os.kill(victim, signal.SIGKILL)
+        more(clients, eventually)  # nobody is there to take the dead replica's address away: the gateway goes around it
+        site.back("controlplane", control_plane)
+        eventually(lambda: site.deployments(MODEL)[2]["state"] == "ready")
+        assert survivor in site.replicas(MODEL, 2)
+        site.back("mlflow", mlflow)
+        site.released(promoted)
+        more(clients, eventually)
+    assert site.rollout(promoted)["phase"] == "probation"
+    assert site.alias(MODEL) == 2
+    assert len(clients.ours) <= 2, "only what that process was just answering"
 
 
 def test_mlflow_and_control_plane_killed_while_rolling_back(site: System, promoted: str, eventually: Eventually) -> None:
