@@ -16,8 +16,11 @@ if [ -z "$python" ]; then
     exit 1
 fi
 
-if [ ! -x .venv/bin/pip ]; then
-    rm -rf .venv
+if [ -e .venv ] && [ ! -x .venv/bin/pip ]; then
+    echo "setup: .venv is there, but has no pip (was it made by another tool?); remove it with 'rm -rf .venv' and try again" >&2
+    exit 1
+fi
+if [ ! -e .venv ]; then
     if ! "$python" -m venv .venv >/dev/null 2>&1; then
         # Debian ships venv without its pip part; python3-venv brings it
         if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
@@ -26,6 +29,7 @@ if [ ! -x .venv/bin/pip ]; then
             rm -rf .venv
             "$python" -m venv .venv
         else
+            rm -rf .venv # half made
             echo "setup: '$python -m venv' does not work here; on Debian: sudo apt-get install python3-venv" >&2
             exit 1
         fi

@@ -19,7 +19,6 @@ class Exit(IntEnum):
     UNAVAILABLE = 6
     ROLLED_BACK = 10
     FAILED = 11
-    SUPERSEDED = 12
     HELD = 13
     TIMEOUT = 14
 
@@ -34,7 +33,6 @@ TEXT = {
     Exit.UNAVAILABLE: "the control plane answers, but something it needs is away (MLflow, its database)",
     Exit.ROLLED_BACK: "the rollout is rolled back, or on its way back",
     Exit.FAILED: "the rollout failed before it got any traffic",
-    Exit.SUPERSEDED: "the rollout was replaced by a newer one",
     Exit.HELD: "the rollout is held: paused, or waiting for evidence or for a person",
     Exit.TIMEOUT: "the time ran out while waiting",
 }
@@ -43,7 +41,6 @@ _BY_PHASE = {
     "rolling_back": Exit.ROLLED_BACK,
     "rolled_back": Exit.ROLLED_BACK,
     "failed": Exit.FAILED,
-    "superseded": Exit.SUPERSEDED,
 }
 
 

@@ -6,6 +6,7 @@ Fed by each pass with the cumulative counts it read anyway; asked by the API, fr
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from datetime import datetime
 
 from judge.samples import Sample
@@ -13,7 +14,7 @@ from rollout import model
 
 from .api import services
 
-WINDOW_S = 30.0
+WINDOW_S = 10.0  # at least; a model without a rollout is looked at less often than that
 
 
 class TrafficMeter:
@@ -32,10 +33,6 @@ class TrafficMeter:
         while len(readings) > 2 and (now - readings[1][0]).total_seconds() >= self._window_s:
             readings.popleft()
 
-    def forget(self, model_name: str) -> None:
-        self._readings.pop(model_name, None)
-        self._unknown.pop(model_name, None)
-
     def traffic(self, model_name: str) -> services.ObservedSplit:
         if model_name in self._unknown:
             return services.ObservedSplit(reason=self._unknown[model_name])
@@ -45,19 +42,32 @@ class TrafficMeter:
         (start, before), (end, after) = readings[0], readings[-1]
         window_s = (end - start).total_seconds()
         base = {(s.gateway, s.epoch, s.version): s for s in before}
-        gained: dict[int, list[int]] = {}
-        for sample in after:
-            old = base.get((sample.gateway, sample.epoch, sample.version))
-            requests = sample.requests - (old.requests if old else 0)
-            errors = sample.errors - (old.errors if old else 0)
-            if requests > 0:
-                total = gained.setdefault(sample.version, [0, 0])
-                total[0] += requests
-                total[1] += max(0, errors)
-        total_requests = sum(requests for requests, _ in gained.values())
-        versions = tuple(
-            services.ObservedVersion(version, requests, errors, 100.0 * requests / total_requests)
-            for version, (requests, errors) in sorted(gained.items())
+        gained = [(sample, _since(base.get((sample.gateway, sample.epoch, sample.version)), sample)) for sample in after]
+        rate = sum(requests for _, (requests, _) in gained) / window_s if window_s > 0 else None
+        # Shares only under the newest split: mixed with those of the split before, they would match neither.
+        newest = max((sample.epoch for sample, (requests, _) in gained if requests), default=0)
+        return services.ObservedSplit(
+            window_s=window_s,
+            requests_per_s=rate,
+            versions=_shares((sample.version, *counts) for sample, counts in gained if sample.epoch == newest),
         )
-        rate = total_requests / window_s if window_s > 0 else None
-        return services.ObservedSplit(window_s=window_s, requests_per_s=rate, versions=versions)
+
+
+def _since(before: Sample | None, now: Sample) -> tuple[int, int]:
+    """Requests and errors gained; none if a counter fell."""
+    requests = now.requests - (before.requests if before else 0)
+    errors = now.errors - (before.errors if before else 0)
+    return (requests, errors) if requests >= 0 and errors >= 0 else (0, 0)
+
+
+def _shares(counts: Iterable[tuple[int, int, int]]) -> tuple[services.ObservedVersion, ...]:
+    sums: dict[int, tuple[int, int]] = {}
+    for version, requests, errors in counts:
+        known = sums.get(version, (0, 0))
+        sums[version] = (known[0] + requests, known[1] + errors)
+    total = sum(requests for requests, _ in sums.values())
+    return tuple(
+        services.ObservedVersion(version, requests, errors, 100.0 * requests / total)
+        for version, (requests, errors) in sorted(sums.items())
+        if requests
+    )

@@ -39,10 +39,9 @@ class Phase(StrEnum):
     ROLLING_BACK = "rolling_back"  # traffic goes back first, clean-up follows
     ROLLED_BACK = "rolled_back"  # end: it had traffic and was taken off it
     FAILED = "failed"  # end: it never got traffic
-    SUPERSEDED = "superseded"  # end: replaced by a newer rollout before it began
 
 
-TERMINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.FAILED, Phase.SUPERSEDED})
+TERMINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.FAILED})
 
 
 class HoldReason(StrEnum):

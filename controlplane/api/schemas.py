@@ -156,7 +156,7 @@ class Rollout(View):
     strategy: domain.Strategy
     phase: domain.Phase
     open: Annotated[bool, Field(description="Still going on.")]
-    outcome: Annotated[domain.Phase | None, Field(description="promoted, rolled_back, failed or superseded; null while open.")]
+    outcome: Annotated[domain.Phase | None, Field(description="promoted, rolled_back or failed; null while open.")]
     step: StepView | None
     steps: tuple[domain.Step, ...]
     split: Annotated[tuple[Weight, ...] | None, Field(description="Desired split of the model now; null once ended.")]

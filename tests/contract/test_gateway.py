@@ -129,7 +129,7 @@ def routing(world: World, name: str = "flight-delay", epoch: int = 1, version: i
 
 async def eventually(world: World, name: str, wanted: Callable[[model.GatewayState], bool]) -> model.GatewayState:
     async with asyncio.timeout(DEADLINE_S):
-        while not wanted(state := await world.gateway.state(name)):  # noqa: ASYNC110 - the port is polled by its users too
+        while not wanted(state := await world.gateway.state(name)):
             await asyncio.sleep(0.01)
     return state
 

@@ -111,7 +111,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while not await check():  # noqa: ASYNC110 - there is nothing to wait on but the world
+        while not await check():
             await asyncio.sleep(0.01)
 
 

@@ -68,7 +68,7 @@ async def port(parts: services.Services) -> AsyncIterator[int]:
         server = uvicorn.Server(uvicorn.Config(app.create_app(parts), log_level="warning", ws="none"))
         serving = asyncio.create_task(server.serve([listening]))
         async with asyncio.timeout(10):
-            while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
+            while not server.started:
                 await asyncio.sleep(0.01)
         yield listening.getsockname()[1]
         parts.changes.close()
@@ -91,7 +91,7 @@ async def move(parts: services.Services, phase: model.Phase) -> None:
 
 async def readers(parts: services.Services, number: int) -> None:
     async with asyncio.timeout(5):
-        while parts.changes.readers != number:  # noqa: ASYNC110  polled with a deadline
+        while parts.changes.readers != number:
             await asyncio.sleep(0.01)
 
 

@@ -83,7 +83,7 @@ class Edge:
         routing = model.Routing(name, model.Split.of(weights), self.epoch, tuple(sorted(endpoints.items())))
         await self.gateway.publish(routing)
         async with asyncio.timeout(DEADLINE_S):
-            while (await self.gateway.state(name)).ack is not model.Ack.YES:  # noqa: ASYNC110 - as the loop does
+            while (await self.gateway.state(name)).ack is not model.Ack.YES:
                 await asyncio.sleep(0.001)
 
     async def post(self, path: str = f"/{NAME}/predict", **kwargs: Any) -> tuple[int, dict[str, str], bytes]:

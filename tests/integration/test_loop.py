@@ -350,14 +350,17 @@ def test_the_observed_split_is_what_was_counted_in_the_last_seconds() -> None:
         meter.feed(NAME, clock(), samples)
         return meter.traffic(NAME)
 
-    assert counted(Sample("g@1", 1, 1, 500, 5), after_s=0).reason == "not counted yet"
-    seen = counted(Sample("g@1", 1, 1, 590, 8), Sample("g@1", 2, 2, 10, 1), after_s=20)
+    assert counted(Sample("g@1", 2, 1, 500, 5), after_s=0).reason == "not counted yet"
+    seen = counted(Sample("g@1", 2, 1, 590, 8), Sample("g@1", 2, 2, 10, 1), after_s=20)
     assert (seen.window_s, seen.requests_per_s, seen.reason) == (20.0, 5.0, None)
     assert seen.versions == (services.ObservedVersion(1, 90, 3, 90.0), services.ObservedVersion(2, 10, 1, 10.0))
-    seen = counted(Sample("g@1", 1, 1, 660, 8), Sample("g@1", 2, 2, 10, 1), after_s=35)
+    seen = counted(Sample("g@1", 2, 1, 660, 8), Sample("g@1", 2, 2, 10, 1), after_s=35)
     assert (seen.window_s, seen.requests_per_s) == (35.0, 2.0), "older readings are forgotten"
     assert seen.versions == (services.ObservedVersion(1, 70, 0, 100.0),)
-    seen = counted(Sample("g@2", 2, 1, 30, 1), after_s=35)
+    seen = counted(Sample("g@1", 2, 1, 690, 8), Sample("g@1", 3, 1, 5, 0), Sample("g@1", 3, 2, 5, 0), after_s=35)
+    assert seen.requests_per_s == pytest.approx(40 / 35), "all traffic"
+    assert [version.share_pct for version in seen.versions] == [50.0, 50.0], "shares of the newest split alone"
+    seen = counted(Sample("g@2", 3, 1, 30, 1), after_s=35)
     assert seen.versions == (services.ObservedVersion(1, 30, 1, 100.0),), "a new process counts from zero"
     meter.feed(NAME, clock(), model.Unknown("the admin port does not answer"))
     assert meter.traffic(NAME) == services.ObservedSplit(reason="the admin port does not answer")

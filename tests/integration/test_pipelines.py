@@ -46,7 +46,7 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens elsewhere
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -240,7 +240,7 @@ async def test_a_frozen_mlflow_is_unavailable_in_time_and_aliases_keep_their_ord
     finally:
         os.killpg(mlflow.group, signal.SIGCONT)
     async with asyncio.timeout(20):
-        while await patient.alias("flight-delay", "champion") != 2 or registry._aliases._tails:  # noqa: ASYNC110 - it happens in MLflow
+        while await patient.alias("flight-delay", "champion") != 2 or registry._aliases._tails:
             await asyncio.sleep(0.02)
     await registry.close()
     await patient.close()

@@ -127,7 +127,6 @@ def test_broken_policies_name_the_file_and_the_place(tmp_path: Path, name: str, 
         ("rolling_back", ["gateway_away"], 10),
         ("rolled_back", [], 10),
         ("failed", [], 11),
-        ("superseded", [], 12),
     ],
 )
 def test_exit_codes_tell_the_state(phase: str, holds: list[Any], code: int) -> None:

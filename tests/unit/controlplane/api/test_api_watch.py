@@ -65,7 +65,7 @@ async def begin(client: httpx.AsyncClient) -> None:
 
 async def watched(changes: broadcast.Broadcast) -> None:
     async with asyncio.timeout(5):
-        while not changes.readers:  # noqa: ASYNC110  there is no event for it, and none is needed elsewhere
+        while not changes.readers:
             await asyncio.sleep(0)
 
 
@@ -122,7 +122,7 @@ async def test_silence_is_filled_with_heartbeats_and_a_look(
         await begin(client)
         watching = asyncio.create_task(client.get("/rollouts/r1/watch"))
         async with asyncio.timeout(5):
-            while store.looks < 3:  # noqa: ASYNC110  polled with a deadline
+            while store.looks < 3:
                 await asyncio.sleep(0.01)
         await move(store, model.Phase.FAILED, "Nobody was told.")  # no publish
         answer = await asyncio.wait_for(watching, 5)
