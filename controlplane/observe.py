@@ -42,7 +42,7 @@ class Observer:
         if rollout is not None and commands.urgent(rollout):
             return model.Observed(now=self._clock(), gateway=gateway)
         deployments, samples, alias = await asyncio.gather(
-            self._known("runtime", self._outside.runtime.deployments(record.model)),
+            self._known("runtime", lambda: self._outside.runtime.deployments(record.model)),
             self._samples(record),
             self._alias(record.model, rollout),
         )
@@ -51,7 +51,7 @@ class Observer:
     async def _samples(self, record: model.ModelRecord) -> tuple[Sample, ...] | model.Unknown:
         if record.split is None:
             return model.Unknown("no traffic is routed")
-        return await self._known("gateway", self._outside.gateway.samples(record.model))
+        return await self._known("gateway", lambda: self._outside.gateway.samples(record.model))
 
     async def _alias(self, model_name: str, rollout: model.Rollout | None) -> int | model.Unknown | None:
         if rollout is None:
@@ -63,12 +63,13 @@ class Observer:
         if not moving and not (phase is model.Phase.PROBATION and due):
             return model.Unknown("not asked")
         self._alias_read_at[model_name] = now
-        return await self._known("registry", self._outside.registry.alias(model_name, machine.CHAMPION))
+        return await self._known("registry", lambda: self._outside.registry.alias(model_name, machine.CHAMPION))
 
-    async def _known(self, system: str, question: Awaitable[T]) -> T | model.Unknown:
+    async def _known(self, system: str, ask: Callable[[], Awaitable[T]]) -> T | model.Unknown:
+        """Asked only once this runs: an interrupted look may never come to it."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await question
+                return await ask()
         except TimeoutError:
             return model.Unknown(f"the {system} did not answer within {self._timeout_s:g} s")
         except ports.PortError as error:

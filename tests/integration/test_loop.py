@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -304,6 +306,21 @@ async def test_a_pass_that_comes_too_late_is_dropped_whole(world: World) -> None
     ended = await world.rollout()
     assert (ended.status.reason, ended.open) == ("Aborted by ann.", False)
     assert (await world.published()).split == model.Split.of({1: 100})
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_pass_may_be_given_up_at_any_moment(world: World, turns: int) -> None:
+    await world.serving()
+    await world.start()
+    looking = asyncio.create_task(world.passes.run(NAME, asyncio.Event()))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    looking.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await looking
+    gc.collect()  # what was never awaited is an error of this test, not of a later one
+    await world.passes_by(3)
+    assert (await world.rollout()).status.phase is model.Phase.PROGRESSING
 
 
 async def test_shutdown_leaves_everything_as_it_is_for_the_next_process(world: World) -> None:
