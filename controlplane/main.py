@@ -69,7 +69,6 @@ class ControlPlane:
                 state_dir=chosen.state_dir / "runtime",
                 bentos=packager.Packager(
                     bentoml_home=chosen.state_dir / "bentoml",
-                    work_dir=chosen.state_dir / "packages",
                     fetch=registry.download,
                 ),
                 on_change=nudge,

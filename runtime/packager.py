@@ -44,9 +44,8 @@ class Bento:
 class Packager:
     """`fetch(model, version, dest)` fills dest/model (an MLflow model directory) and, if it has them, dest/slipway/*.json."""
 
-    def __init__(self, *, bentoml_home: Path, work_dir: Path, fetch: Fetch, service: Path = SERVICE) -> None:
+    def __init__(self, *, bentoml_home: Path, fetch: Fetch, service: Path = SERVICE) -> None:
         self._store = bentoml_home.resolve()
-        self._work = work_dir.resolve()
         self._fetch = fetch
         self._service = service
         self._locks: dict[tuple[str, int], asyncio.Lock] = {}
@@ -65,9 +64,10 @@ class Packager:
             return Bento(target, _rows(target / "src"))
 
     async def _make(self, model: str, version: int, target: Path) -> None:
-        for folder in (self._work, self._store / "tmp", target.parent):
+        for folder in (self._store / "tmp", target.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f"{model}-v{version}-", dir=self._work))
+        # not below the store: BentoML builds from no path with a hidden folder in it, and the store's may be .slipway
+        stage = Path(tempfile.mkdtemp(prefix=f"slipway-{model}-v{version}-"))
         home = Path(tempfile.mkdtemp(prefix=f"{model}-v{version}-", dir=self._store / "tmp"))
         try:
             await self._fetch(model, version, stage)

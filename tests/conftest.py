@@ -222,7 +222,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
     from cli.stack import config, ports, stack  # noqa: PLC0415  see the module's docstring
 
-    folder = tmp_path_factory.mktemp("system")
+    folder = tmp_path_factory.mktemp("system") / ".slipway"  # hidden, as the default is
     with pytest.MonkeyPatch.context() as environment:
         for name, value in FAST.items():
             environment.setenv(name, value)

@@ -36,7 +36,7 @@ async def fetch(model_name: str, version: int, dest: Path) -> None:
 
 @pytest.fixture(scope="session")
 def contract_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runtime-contract")
+    return tmp_path_factory.mktemp("runtime-contract") / ".slipway"  # hidden, as the default is
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def runtime(
     if request.param == "memory":
         yield memory.MemoryRuntime(on_change=changes.append)
         return
-    bentos = packager.Packager(bentoml_home=contract_store / "bentoml", work_dir=contract_store / "work", fetch=fetch)
+    bentos = packager.Packager(bentoml_home=contract_store / "bentoml", fetch=fetch)
     limits = keeper.Limits(linger_s=0.01)
     made = local.LocalRuntime(state_dir=tmp_path, bentos=bentos, on_change=changes.append, limits=limits)
     await made.start()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -58,7 +59,7 @@ def fault_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_version(dest)
 
     def made() -> packager.Packager:
-        return packager.Packager(bentoml_home=home / "bentoml", work_dir=home / "work", fetch=fetch)
+        return packager.Packager(bentoml_home=home / "bentoml", fetch=fetch)
 
     async def both() -> tuple[packager.Bento, packager.Bento]:
         return await asyncio.gather(made().package("toy", 1), made().package("toy", 1))
@@ -68,7 +69,7 @@ def fault_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first, second = asyncio.run(both())
     assert first == second
     assert sorted(path.name for path in store.iterdir()) == ["latest", "v1"]
-    assert list((home / "work").iterdir()) == list((home / "bentoml" / "tmp").iterdir()) == []
+    assert list((home / "bentoml" / "tmp").iterdir()) == []
     for version, wrong in ((2, TOY + "\ntime.sleep(600)"), (3, TOY.replace("* 2", "* 2.001"))):
         shutil.copytree(store / "v1", store / f"v{version}", ignore=shutil.ignore_patterns("__pycache__"))
         (store / f"v{version}" / "src" / "model" / "code" / "toy.py").write_text(wrong)
@@ -86,7 +87,7 @@ async def make(fault_store: Path, tmp_path: Path) -> AsyncIterator[Make]:
         raise ports.Unavailable("MLflow", "nobody answers")
 
     def runtime(limits: keeper.Limits = LIMITS, state_dir: Path | None = None) -> local.LocalRuntime:
-        bentos = packager.Packager(bentoml_home=fault_store / "bentoml", work_dir=fault_store / "work", fetch=fetch)
+        bentos = packager.Packager(bentoml_home=fault_store / "bentoml", fetch=fetch)
         one = local.LocalRuntime(state_dir=state_dir or tmp_path, bentos=bentos, on_change=lambda _: None, limits=limits)
         made.append(one)
         return one
@@ -302,16 +303,21 @@ def write(folder: Path, name: str, content: bytes) -> None:
         (functools.partial(write, name="slipway/golden.json", content=b"{}"), "golden.json must look like"),
     ],
 )
-async def test_unusable_versions(tmp_path: Path, damage: Callable[[Path], object], says: str) -> None:
+async def test_unusable_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object], says: str
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+
     async def fetch(model_name: str, version: int, dest: Path) -> None:
         write_version(dest)
         damage(dest)
 
-    bentos = packager.Packager(bentoml_home=tmp_path / "bentoml", work_dir=tmp_path / "work", fetch=fetch)
+    bentos = packager.Packager(bentoml_home=tmp_path / "bentoml", fetch=fetch)
     with pytest.raises(ports.Refused) as caught:
         await bentos.package("toy", 1)
     assert says in str(caught.value)
-    assert list((tmp_path / "work").iterdir()) == []
+    assert list((tmp_path / "scratch").iterdir()) == [], "what was staged is gone"
     assert not (tmp_path / "bentoml" / "bentos" / "toy" / "v1").exists()
 
 
@@ -320,6 +326,6 @@ async def test_names_that_are_no_bento_names(tmp_path: Path, name: str) -> None:
     async def fetch(model_name: str, version: int, dest: Path) -> None:
         raise AssertionError("not asked for")
 
-    bentos = packager.Packager(bentoml_home=tmp_path, work_dir=tmp_path, fetch=fetch)
+    bentos = packager.Packager(bentoml_home=tmp_path, fetch=fetch)
     with pytest.raises(ports.Refused, match="no bento name"):
         await bentos.package(name, 1)

@@ -127,14 +127,14 @@ def bento_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bento_store(bento_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The two versions packaged, neither of them registered with golden rows."""
-    home = tmp_path_factory.mktemp("bento-store")
+    home = tmp_path_factory.mktemp("bento-store") / ".slipway" / "bentoml"  # hidden, as the default is
 
     async def fetch(model_name: str, version: int, dest: Path) -> None:
         kind = {"flight-delay": "skops", "greeter": "pyfunc"}[model_name]
         shutil.copytree(bento_models / kind, dest / "model")
 
     async def both() -> None:
-        made = packager.Packager(bentoml_home=home, work_dir=home / "work", fetch=fetch)
+        made = packager.Packager(bentoml_home=home, fetch=fetch)
         delay, greeter = await asyncio.gather(made.package("flight-delay", 3), made.package("greeter", 1))
         # golden rows were derived from the input example
         assert delay.rows is not None
