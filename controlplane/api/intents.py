@@ -6,6 +6,7 @@ Called by the routes. Must never act on the outside.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -55,7 +56,7 @@ async def start(services: Services, call: Call, body: pydantic.BaseModel, spec: 
         if twin is None:
             raise
         return twin
-    _tell(services, spec.model)
+    await _tell(services, spec.model)
     return replace(made, revision=1)
 
 
@@ -70,7 +71,7 @@ async def ask(services: Services, call: Call, body: schemas.ReasonBody, rollout_
         asked = command(rollout, model.Intent(actor=call.actor, at=now, reason=body.reason))
         key = call.idempotency(body, rollout.id)
         if asked is rollout and key is None:  # asked before: nothing to write, and the loop may look again
-            _tell(services, rollout.spec.model)
+            await _tell(services, rollout.spec.model)
             return rollout
         facts = [] if asked is rollout else [_requested(rollout, call.actor, command.__name__, body.reason, now=now)]
         try:
@@ -79,14 +80,15 @@ async def ask(services: Services, call: Call, body: schemas.ReasonBody, rollout_
             if attempt == ATTEMPTS:
                 raise
             continue
-        _tell(services, rollout.spec.model)
+        await _tell(services, rollout.spec.model)
         return replace(asked, revision=asked.revision + 1) if facts else rollout
     raise AssertionError("the last attempt returns or raises")
 
 
-def _tell(services: Services, model_name: str) -> None:
+async def _tell(services: Services, model_name: str) -> None:
     services.wake(model_name)
     services.changes.publish(model_name)
+    await asyncio.sleep(0)  # the loop goes first: traffic before the answer
 
 
 def _created(spec: model.Spec) -> str:
