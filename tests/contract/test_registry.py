@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
-import socket
-import subprocess
-import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
 import pytest
 
-from registry import adapter, memory, mlmodel, server
+from registry import adapter, memory, mlmodel
 from rollout import ports
+
+if TYPE_CHECKING:
+    from tests.conftest import MlflowServer
 
 FILES = {"MLmodel": memory.MLMODEL, "model.pkl": b"\x00" * 2000, "code/deep/a b+ü.txt": b"text"}
 OURS = {"slipway/golden.json": b"{}", "slipway/profile.json": b"[]"}
@@ -80,35 +77,13 @@ class MlflowWorld(World):
 
 
 @pytest.fixture(scope="module")
-def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("mlflow")
+def mlflow_home(mlflow_server: MlflowServer) -> Path:
+    return mlflow_server.home
 
 
 @pytest.fixture(scope="module")
-def mlflow_uri(mlflow_home: Path) -> Iterator[str]:
-    home = mlflow_home
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = server.command(home, port)
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(command.argv, env=command.env, stdout=log, stderr=log, cwd=home, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            assert process.poll() is None, (home / "log").read_text()[-2000:]
-            try:
-                if httpx.get(command.health, timeout=2, trust_env=False).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        else:
-            pytest.fail("MLflow did not become ready")
-        yield command.uri
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def mlflow_uri(mlflow_server: MlflowServer) -> str:
+    return mlflow_server.uri
 
 
 @pytest.fixture(params=["memory", "mlflow"])

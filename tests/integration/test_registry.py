@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
 import socket
-import subprocess
 import time
 import warnings
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,46 +20,21 @@ from sklearn.linear_model import LinearRegression
 
 from pipelines import flights, train
 from pipelines.recipes import RECIPES, month
-from registry import adapter, artifacts, naming, profile, publish, server
+from registry import adapter, artifacts, naming, profile, publish
 from registry.rest import Rest
 from rollout import ports
 
-
-@dataclass(frozen=True)
-class Mlflow:
-    uri: str
-    group: int
+if TYPE_CHECKING:
+    from tests.conftest import MlflowServer
 
 
 @pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
-    home = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = server.command(home, port)
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(command.argv, env=command.env, stdout=log, stderr=log, cwd=home, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            assert process.poll() is None, (home / "log").read_text()[-2000:]
-            try:
-                if httpx.get(command.health, timeout=2, trust_env=False).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        else:
-            pytest.fail("MLflow did not become ready")
-        yield Mlflow(command.uri, process.pid)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def mlflow(mlflow_server: MlflowServer) -> MlflowServer:
+    return mlflow_server
 
 
 @pytest.fixture
-async def registry(mlflow: Mlflow) -> AsyncIterator[adapter.MlflowRegistry]:
+async def registry(mlflow: MlflowServer) -> AsyncIterator[adapter.MlflowRegistry]:
     made = adapter.MlflowRegistry(mlflow.uri, timeout_s=20)
     yield made
     await made.close()
@@ -76,12 +47,12 @@ def trained() -> dict[str, train.Trained]:
 
 
 @pytest.fixture(scope="module")
-def published(mlflow: Mlflow, trained: dict[str, train.Trained]) -> dict[str, train.Registered]:
+def published(mlflow: MlflowServer, trained: dict[str, train.Trained]) -> dict[str, train.Registered]:
     return {name: train.register(mlflow.uri, made, model_name="flight-delay") for name, made in trained.items()}
 
 
 @pytest.fixture(scope="module")
-def client(mlflow: Mlflow) -> Any:
+def client(mlflow: MlflowServer) -> Any:
     """MLflow as a user has it."""
     return publish._mlflow(mlflow.uri)
 
@@ -164,7 +135,7 @@ async def test_models_that_users_registered_themselves(registry: adapter.MlflowR
 
 
 async def test_artifacts_outside_the_proxy_come_by_mlflows_own_client(
-    registry: adapter.MlflowRegistry, mlflow: Mlflow, published: dict[str, train.Registered], tmp_path: Path
+    registry: adapter.MlflowRegistry, mlflow: MlflowServer, published: dict[str, train.Registered], tmp_path: Path
 ) -> None:
     await registry.download("flight-delay", published["weather"].version, tmp_path / "origin")
     elsewhere = tmp_path / "elsewhere" / "artifacts"
@@ -188,7 +159,7 @@ async def test_artifacts_outside_the_proxy_come_by_mlflows_own_client(
 
 
 async def test_limits_and_a_disk_that_cannot_be_written(
-    mlflow: Mlflow, published: dict[str, train.Registered], tmp_path: Path
+    mlflow: MlflowServer, published: dict[str, train.Registered], tmp_path: Path
 ) -> None:
     version = published["weather"].version
     for limits, words in (
@@ -207,7 +178,7 @@ async def test_limits_and_a_disk_that_cannot_be_written(
     await roomy.close()
 
 
-def test_bad_publications_are_named(mlflow: Mlflow) -> None:
+def test_bad_publications_are_named(mlflow: MlflowServer) -> None:
     rows = pd.DataFrame({"x": [1, 2]})
     training = publish.Training(month(1), month(2), 2)
     common: dict[str, Any] = {"input_example": rows, "training": training, "metrics": {}}
@@ -222,7 +193,7 @@ def test_bad_publications_are_named(mlflow: Mlflow) -> None:
 
 
 async def test_a_frozen_mlflow_is_unavailable_in_time_and_aliases_keep_their_order(
-    mlflow: Mlflow, published: dict[str, train.Registered]
+    mlflow: MlflowServer, published: dict[str, train.Registered]
 ) -> None:
     registry = adapter.MlflowRegistry(mlflow.uri, timeout_s=0.4)
     patient = adapter.MlflowRegistry(mlflow.uri, timeout_s=20)
