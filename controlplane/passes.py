@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rollout import draft, events, judging, machine, model, ports
+from rollout import commands, draft, events, judging, machine, model, ports
 from rollout import plan as planning
 
 from .apply import Applied, apply, unless
@@ -60,10 +60,9 @@ class Passes:
         record, rollout = await self._outside.store.current(model_name)
         if record is None:
             return IDLE_S
-        looking = asyncio.ensure_future(self._observe(record, rollout))
-        if not await unless(interrupt, looking):
+        observed = await self._look(record, rollout, interrupt)
+        if observed is None:
             return 0.0
-        observed = looking.result()
         if not isinstance(observed.deployments, model.Unknown):  # an urgent look asks for no counts
             self._meter.feed(model_name, observed.now, observed.samples)
         wake_s = _idle_s(model_name)
@@ -79,6 +78,15 @@ class Passes:
         actions = self._due(planning.plan(record, rollout, observed), observed.now)
         applied = await apply(actions, self._outside, drain_s=self._drain_s, interrupt=interrupt)
         return min(wake_s, await self._settle(record, applied, actions))
+
+    async def _look(
+        self, record: model.ModelRecord, rollout: model.Rollout | None, interrupt: asyncio.Event
+    ) -> model.Observed | None:
+        """None: interrupted. On the urgent way out nothing is waited for, so there is nothing to interrupt."""
+        if rollout is not None and commands.urgent(rollout):
+            return await self._observer.observe(record, rollout)
+        looking = asyncio.ensure_future(self._observe(record, rollout))
+        return looking.result() if await unless(interrupt, looking) else None
 
     async def _observe(self, record: model.ModelRecord, rollout: model.Rollout | None) -> model.Observed:
         if rollout is not None:
