@@ -248,8 +248,9 @@ class World(RuleBasedStateMachine):
         self.label, self.judged = Label.PASS, self.judged + 1000
         for _ in range(40):
             self.now += timedelta(seconds=20)
-            if self.rollout.open and self.alias not in (self.rollout.spec.champion, 2):
-                self.alias = self.record.champion
+            on_probation = self.rollout.status.phase is Phase.PROBATION
+            if self.rollout.open and (on_probation or self.alias not in (self.rollout.spec.champion, 2)):
+                self.alias = self.record.champion  # somebody puts it back
             for version in (1, 2):
                 self.replicas_change(version, DeploymentState.READY)
             self.judged += 20
