@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
     from cli.stack import stack
     from pipelines import replay, tally
+
+# No test measures time. The gate tries the same examples every time; at a desk each run tries new ones.
+hypothesis.settings.register_profile("slipway", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("slipway")
 
 DEADLINE_S = 60.0
 POLL_S = 0.05
