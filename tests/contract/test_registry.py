@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -29,13 +30,15 @@ class Real(ports.Registry, Protocol):
     async def close(self) -> None: ...
 
 
-class World:
+class World(abc.ABC):
     """A registry and a way to put versions into it, around the part under test."""
 
     registry: Real
 
-    def add(self, model_name: str, files: Mapping[str, bytes], *, metrics: Mapping[str, float], tags: Mapping[str, str]) -> int:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def add(
+        self, model_name: str, files: Mapping[str, bytes], *, metrics: Mapping[str, float], tags: Mapping[str, str]
+    ) -> int: ...
 
 
 class TwinWorld(World):
