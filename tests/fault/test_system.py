@@ -330,6 +330,52 @@ def test_envoy_killed_while_promoting_and_while_rolling_back(site: System, canar
     assert {one.version for one in clients.records} == {1}
 
 
+def test_mlflow_envoy_and_a_replica_killed_while_starting(site: System, eventually: Eventually) -> None:
+    rollout = site.start(MODEL, 2, **CANARY)
+    site.phase(rollout, "starting")  # not before the replicas of the earlier attempt are cleared away
+    victim = eventually(lambda: site.replicas(MODEL, 2))[0]
+    assert site.rollout(rollout)["phase"] == "starting"
+    mlflow, envoy = site.kill("mlflow"), site.kill("envoy")
+    os.kill(victim, signal.SIGKILL)
+    site.back("envoy", envoy)
+    site.back("mlflow", mlflow)
+    site.until(rollout, lambda now: now["phase"] == "progressing" and now["step"]["since"] and not now["holds"])
+    assert victim not in site.replicas(MODEL, 2)
+    with site.clients(MODEL, BODIES) as clients:
+        more(clients, eventually)
+    assert clients.ours == []
+
+
+def test_mlflow_killed_while_progressing_is_not_even_noticed(site: System, canary: str, eventually: Eventually) -> None:
+    holds = len(site.events(canary, "hold"))
+    before = judged(site, canary)
+    with site.clients(MODEL, BODIES) as clients:
+        mlflow = site.kill("mlflow")
+        more(clients, eventually)
+        eventually(lambda: judged(site, canary) > before)
+        site.back("mlflow", mlflow)
+    now = site.rollout(canary)
+    assert (now["phase"], now["holds"], len(site.events(canary, "hold"))) == ("progressing", [], holds)
+    assert clients.ours == []
+
+
+def test_a_replica_killed_while_promoting_and_while_rolling_back(site: System, canary: str, eventually: Eventually) -> None:
+    """MLflow is away too, or both would be over before anybody could kill anything."""
+    with site.clients(MODEL, BODIES) as clients:
+        for verb, phase, ends in (("promote", "promoting", "probation"), ("undo", "rolling_back", "rolled_back")):
+            mlflow = site.kill("mlflow")
+            assert site.ask(canary, verb).status_code == 202
+            assert site.held(canary, "registry_away")["phase"] == phase
+            victims = site.replicas(MODEL, 2)
+            if victims:  # those of a version that left may be stopped by now
+                os.kill(victims[0], signal.SIGKILL)
+            more(clients, eventually)
+            site.back("mlflow", mlflow)
+            site.phase(canary, ends)
+    assert site.alias(MODEL) == 1
+    assert len(clients.ours) <= 2, "only what that process was just answering"
+
+
 # versions that will not work
 
 
