@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .policy import Action
+
 
 class Label(StrEnum):
     """The four answers. Blind is not bad, and no data is not good."""
@@ -17,21 +19,36 @@ class Label(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Ratio of error rates challenger/champion with its anytime-valid confidence interval (None: nothing known)."""
+    """How the challenger compares with the champion: a ratio with its anytime-valid confidence interval (None: nothing known).
+
+    of: what it is the ratio of, for people: "error rate", "p99 latency", "share of class 3".
+    """
 
     ratio: float | None
     low: float | None
     high: float | None
+    of: str = "error rate"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One quantity on both sides, for people to read: `error_rate` (0 to 1), `p99_ms`, `share_of_3`; None: not seen."""
+
+    name: str
+    champion: float | None
+    challenger: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One guard's state now.
 
-    evidence / threshold: log10 of the e-value for "worse than tolerated" and of what it must reach to roll back.
+    evidence / threshold: log10 of the e-value for "worse than tolerated" and of what it would have to reach to decide alone.
     promotion_evidence / promotion_threshold: the same for "within the margin".
-    p_value: anytime-valid, min(1, 1 / max E). requests and errors are totals over the judged windows.
-    more_requests: forecast of challenger requests still needed for `pass` (None: cannot tell, or already decided).
+    p_value: anytime-valid, min(1, 1 / max E). *_requests: what was compared; *_errors: those that count as bad for this guard (failed,
+    wrong label), 0 where nothing is. more_requests: forecast of challenger requests still needed for `pass` (None: cannot tell,
+    or already decided). evidence_per_1000: log10 of evidence against it gained per 1000 challenger requests so far.
+    action: what a `fail` of this guard does. mode: `exact`, or `block` where its errors come in bursts.
     """
 
     guard: str
@@ -48,17 +65,32 @@ class Finding:
     challenger_requests: int
     challenger_errors: int
     more_requests: int | None = None
+    evidence_per_1000: float | None = None
+    measures: tuple[Measure, ...] = ()
+    action: Action = Action.ROLL_BACK
+    mode: str = "exact"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All findings together. The label is the worst of them: fail, then blind, then insufficient, then pass."""
+    """All findings together.
+
+    label: fail if the guards that may roll back have refuted together that it is tolerable, else the worst of the others: blind, then
+    insufficient, then pass. evidence / threshold: log10 of the weighted average of those guards' e-values, and of 1/alpha.
+    """
 
     judge: str
     label: Label
     findings: tuple[Finding, ...]
+    evidence: float = 0.0
+    threshold: float = 0.0
 
     @property
     def reason(self) -> str:
         """The sentence of the finding that carries the label."""
         return next((f.sentence for f in self.findings if f.label is self.label), "")
+
+    @property
+    def holding(self) -> tuple[Finding, ...]:
+        """Failed guards of which the policy says that a person shall look, not that it is rolled back."""
+        return tuple(f for f in self.findings if f.label is Label.FAIL and f.action is Action.HOLD)
