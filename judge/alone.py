@@ -14,28 +14,41 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainccinv, betaincinv
 
-from . import forecast, rollback, wealth
+from . import error_rate, forecast, records, wealth
 from .policy import Policy
+from .records import Row
 from .samples import Arm
 
-NONE = Arm(0, 0)
 Floats = NDArray[np.float64]
 
+WORSE = np.array(error_rate.BETS.worse)
+WORSE_WEIGHTS = np.array(error_rate.BETS.worse_weights)
 # How many times better the odds are than at the margin, and the wealth on it.
 WITHIN = np.array([0.7, 0.4, 0.15])
-WITHIN_WEIGHTS = (0.40, 0.35, 0.25)
+WITHIN_WEIGHTS = np.array([0.40, 0.35, 0.25])
 KNOWN_REQUESTS = 100  # with fewer champion requests than this, its rate is bounded with 99 % at least
+
+_RECORD = np.dtype([("worse", "f8", (len(WORSE),)), ("cash", "f8"), ("within", "f8", (len(WITHIN),)), ("age", "f8")])
+
+
+def _opened() -> Row:
+    found = np.zeros(1, _RECORD)
+    found["worse"], found["cash"] = np.log((1.0 - wealth.CASH) * WORSE_WEIGHTS), log(wealth.CASH)
+    found["within"] = np.log(WITHIN_WEIGHTS)
+    return records.pack(found)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """arm: what was judged here. ceiling / margin: the rates compared with (None: nothing judged yet). peak: as in `rollback`."""
+    """arm: what was judged here. ceiling / margin: the rates compared with (None: nothing judged yet). row: the wealth on the bets.
+    worse / within: natural logarithms of the evidence now. peak: the largest `worse` so far."""
 
-    arm: Arm = NONE
+    arm: Arm = field(default_factory=Arm)
     ceiling: float | None = None
     margin: float | None = None
-    worse: wealth.Wealth = field(default_factory=lambda: wealth.opened(rollback.WEIGHTS, restarts=True))
-    within: wealth.Wealth = field(default_factory=lambda: wealth.opened(WITHIN_WEIGHTS, restarts=False))
+    row: Row = field(default_factory=_opened)
+    worse: float = 0.0
+    within: float = 0.0
     peak: float = 0.0
 
 
@@ -60,10 +73,14 @@ def after(alone: Alone, policy: Policy, baseline: Arm, arm: Arm) -> Alone:
     ceiling, margin = (alone.ceiling, alone.margin)
     if ceiling is None or margin is None:
         ceiling, margin = limits(policy, baseline)
-    worse = wealth.after(alone.worse, _log_factors(rollback.ALTERNATIVES, ceiling, arm), rollback.WEIGHTS, arm.requests)
-    within = wealth.after(alone.within, _log_factors(WITHIN, margin, arm), WITHIN_WEIGHTS, arm.requests)
-    judged = Arm(alone.arm.requests + arm.requests, alone.arm.errors + arm.errors)
-    return Alone(judged, ceiling, margin, worse, within, max(alone.peak, worse.log))
+    known = records.unpack([alone.row], _RECORD)
+    wealth.invest(known["worse"], known["cash"], known["age"], np.array([float(arm.requests)]), np.log(WORSE_WEIGHTS))
+    known["worse"] += _log_factors(WORSE, ceiling, arm)
+    known["within"] += _log_factors(WITHIN, margin, arm)
+    worse = float(np.logaddexp(wealth.log_sums(known["worse"], [0])[0, 0], known["cash"][0]))
+    within = float(wealth.log_sums(known["within"], [0])[0, 0])
+    judged = alone.arm + Arm(arm.requests, arm.errors)
+    return Alone(judged, ceiling, margin, records.pack(known)[0], worse, within, max(alone.peak, worse))
 
 
 def _log_factors(odds: Floats, limit: float, arm: Arm) -> Floats:
@@ -85,4 +102,5 @@ def more(alone: Alone, policy: Policy) -> int | None:
     if alone.margin is None or not alone.arm.requests:
         return None
     growth = _log_factors(WITHIN, alone.margin, alone.arm) / alone.arm.requests
-    return forecast.first((alone.within,), (growth,), lambda only: only[0], needed(policy)[1])
+    within = records.unpack([alone.row], _RECORD)["within"][0]
+    return forecast.first((within,), (growth,), lambda only: only[0], needed(policy)[1])

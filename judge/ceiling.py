@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from math import log
 
-from . import alone, decide, fold, interval, sentences
+from . import alone, decide, findings, fold, interval, sentences
 from .evidence import State
 from .policy import Policy
-from .samples import Arm, Sample
-from .verdict import Effect, Finding, Label, Verdict
+from .samples import Sample
+from .verdict import Finding, Label, Verdict
 
 
 def observe_baseline(state: State, samples: tuple[Sample, ...], champion: int) -> State:
@@ -28,6 +28,7 @@ def decide_alone(
     *,
     champion: int,
     challenger: int,
+    now_s: float = 0.0,
     blind_reason: str = "",
 ) -> tuple[State, Verdict]:
     """Fold the new counts in and compare the challenger with the champion's past; labels and errors as in `decide.decide`.
@@ -35,16 +36,16 @@ def decide_alone(
     Alpha and beta are spent anew, half on the bounds of the champion's past rate and half on the evidence.
     """
     if samples is not None:
-        state = fold.fold(policy, state, samples, champion=champion, challenger=challenger, by_itself=True)
+        state = fold.fold(policy, state, samples, champion=champion, challenger=challenger, now_s=now_s, by_itself=True)
     finding = _finding(policy, state, champion, challenger, blind=blind_reason if samples is None else None)
-    return state, Verdict(decide.NAME, finding.label, (finding,))
+    return state, Verdict(decide.NAME, finding.label, (finding,), finding.evidence, finding.threshold)
 
 
 def _finding(policy: Policy, state: State, champion: int, challenger: int, *, blind: str | None) -> Finding:
     known = state.alone
     base, tried = sentences.Side(champion, state.baseline), sentences.Side(challenger, known.arm)
     to_fail, to_pass = alone.needed(policy)
-    passing = known.within.log
+    passing = known.within
     more: int | None = None
     if known.ceiling is not None and known.peak >= to_fail:
         label, sentence = Label.FAIL, sentences.alone_worse(base, tried, known.ceiling)
@@ -56,28 +57,18 @@ def _finding(policy: Policy, state: State, champion: int, challenger: int, *, bl
         more = alone.more(known, policy)
         label, sentence = Label.INSUFFICIENT, sentences.alone_missing(base, tried, more)
     return Finding(
-        guard=decide.GUARD,
+        guard="error_rate",
         label=label,
         sentence=sentence,
-        effect=_effect(base.arm, tried.arm),
-        evidence=known.worse.log / decide.LN10,
-        threshold=to_fail / decide.LN10,
-        promotion_evidence=passing / decide.LN10,
-        promotion_threshold=to_pass / decide.LN10,
-        p_value=decide.p_value_of(known.peak - log(2.0)),  # half of it is spent on the ceiling
+        effect=interval.apart((base.arm.requests, base.arm.errors), (tried.arm.requests, tried.arm.errors), of="error rate"),
+        evidence=known.worse / findings.LN10,
+        threshold=to_fail / findings.LN10,
+        promotion_evidence=passing / findings.LN10,
+        promotion_threshold=to_pass / findings.LN10,
+        p_value=findings.p_value_of(known.peak - log(2.0)),  # half of it is spent on the ceiling
         champion_requests=base.arm.requests,
         champion_errors=base.arm.errors,
         challenger_requests=tried.arm.requests,
         challenger_errors=tried.arm.errors,
         more_requests=more,
     )
-
-
-def _effect(base: Arm, tried: Arm) -> Effect:
-    """Ratio to the past, from one interval for each version: wider than side by side, as it has to be."""
-    if not base.requests or not tried.requests or not base.errors + tried.errors:
-        return Effect(None, None, None)
-    doubt = (1.0 - interval.CONFIDENCE) / 2.0
-    (base_low, base_high), (low, high) = (interval.rate(arm.errors, arm.requests, doubt) for arm in (base, tried))
-    ratio = (tried.errors / tried.requests) / (base.errors / base.requests) if base.errors else None
-    return Effect(ratio, low / base_high, high / base_low if base_low > 0.0 else None)

@@ -8,25 +8,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import alone, interval, promotion, rollback
+from . import alone, guards, interval, latency
 from .evidence import VERSION, State
 from .policy import Policy
 from .samples import Arm, InvalidSamples, Sample, Window, windows
 
 # The realised share of a smaller window is mostly chance, and the bets lose what it hides: 2-4 % at 50 requests, a quarter at 10.
 ENOUGH_REQUESTS = 50
-WAITING_EPOCHS = 4  # so many windows wait at most; the oldest is judged as it is
+WAITING_WINDOWS = 8  # so many wait at most; the oldest is judged as it is
 
 
 def fold(
-    policy: Policy, state: State, samples: tuple[Sample, ...], *, champion: int, challenger: int, by_itself: bool
+    policy: Policy,
+    state: State,
+    samples: tuple[Sample, ...],
+    *,
+    champion: int,
+    challenger: int,
+    now_s: float,
+    by_itself: bool,
 ) -> State:
     """The state after these counts. by_itself: requests of epochs without any champion traffic are held against its past."""
     check(state, samples, champion, challenger)
     found, cursor = windows(state.cursor, samples, champion, challenger)
-    baseline = state.baseline
-    for window in found:
-        baseline = _sum(baseline, window.champion)
+    if policy.latency is not None and state.latency is None:  # what the champion answered before is what to compare with
+        state = replace(state, latency=latency.opened(policy.latency, state.baseline.latency))
+    baseline = sum((window.champion for window in found), start=state.baseline)
     state = replace(state, cursor=cursor, baseline=baseline)
     shared = {s.epoch for s in cursor if s.version == champion and s.requests > 0}
     waiting: list[Window] = []
@@ -35,11 +42,11 @@ def fold(
             if window.challenger.requests:
                 state = replace(state, alone=alone.after(state.alone, policy, state.baseline, window.challenger))
         elif _ripe(window, newest=max((w.epoch for w in found), default=window.epoch)):
-            state = _judged(policy, state, window)
+            state = _judged(policy, state, window, now_s)
         else:
             waiting.append(window)
-    while len(waiting) > WAITING_EPOCHS:
-        state = _judged(policy, state, waiting.pop(0))
+    while len(waiting) > WAITING_WINDOWS:
+        state = _judged(policy, state, waiting.pop(0), now_s)
     return replace(state, pending=tuple(waiting))
 
 
@@ -49,56 +56,50 @@ def check(state: State, samples: tuple[Sample, ...], champion: int, challenger: 
         raise InvalidSamples(f"this judge reads states of version {VERSION}, not {state.version}: judge the rollout anew")
     if champion == challenger:
         raise InvalidSamples(f"version {champion} cannot be judged against itself: champion and challenger must differ")
-    seen: set[tuple[str, int, int]] = set()
+    seen: set[tuple[str, str, int, int]] = set()
     for sample in samples:
         counts = (sample.epoch, sample.version, sample.requests, sample.errors)
         if not all(isinstance(count, int) for count in counts):
             raise InvalidSamples(f"counts must be whole numbers: {sample}")
-        key = (sample.gateway, sample.epoch, sample.version)
-        if key in seen:
-            raise InvalidSamples(f"counted twice in one reading: gateway {key[0]}, epoch {key[1]}, version {key[2]}")
-        seen.add(key)
-
-
-def _sum(left: Arm, right: Arm) -> Arm:
-    return Arm(left.requests + right.requests, left.errors + right.errors)
+        if sample.key in seen:
+            raise InvalidSamples(
+                f"counted twice in one reading: gateway {sample.gateway}, epoch {sample.epoch}, version {sample.version}"
+            )
+        seen.add(sample.key)
 
 
 def _merged(pending: tuple[Window, ...], found: tuple[Window, ...]) -> tuple[Window, ...]:
-    """One window per epoch, in order of epochs. Within an epoch the share is constant, so counts may be added."""
-    by_epoch = {window.epoch: window for window in pending}
+    """One window per gateway and epoch, in order of epochs. Within an epoch the share is constant, so counts may be added."""
+    merged = {(window.epoch, window.gateway): window for window in pending}
     for window in found:
-        old = by_epoch.get(window.epoch)
-        if old is not None:
-            window = Window(window.epoch, _sum(old.champion, window.champion), _sum(old.challenger, window.challenger))  # noqa: PLW2901  the sum is the window now
-        by_epoch[window.epoch] = window
-    return tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
+        key = (window.epoch, window.gateway)
+        old = merged.get(key)
+        both = (old.champion + window.champion, old.challenger + window.challenger) if old else None
+        merged[key] = Window(window.epoch, *both, window.gateway) if both else window
+    return tuple(merged[key] for key in sorted(merged))
 
 
 def _ripe(window: Window, newest: int) -> bool:
     """Enough to be judged, on both arms; what is left of an older epoch hardly grows any more and is judged as it is."""
-    both = window.champion.requests > 0 and window.challenger.requests > 0
-    return both and (window.epoch < newest or window.champion.requests + window.challenger.requests >= ENOUGH_REQUESTS)
+    enough = 1 if window.epoch < newest else ENOUGH_REQUESTS
+    champion, challenger = window.champion, window.challenger
+    pairs = (champion.requests, challenger.requests), (champion.labelled, challenger.labelled)
+    return challenger.lost + challenger.won >= enough or any(min(pair) > 0 and sum(pair) >= enough for pair in pairs)
 
 
-def _judged(policy: Policy, state: State, window: Window) -> State:
-    """One window beside the champion into every process. With an empty arm there is nothing to compare: it only counts."""
-    state = replace(state, champion=_sum(state.champion, window.champion), challenger=_sum(state.challenger, window.challenger))
-    if not window.champion.requests or not window.challenger.requests:
-        return state
-    return replace(
-        state,
-        rollback=rollback.after(state.rollback, policy.error_rate, window),
-        promotion=promotion.after(state.promotion, policy.error_rate, window),
-        likelihood=interval.after(state.likelihood, window),
-    )
+def _judged(policy: Policy, state: State, window: Window, now_s: float) -> State:
+    """One window into every guard. Where an arm is empty a guard has nothing to compare: it only counts."""
+    state = guards.after(policy, state, window, now_s)
+    if window.champion.requests and window.challenger.requests:
+        state = replace(state, likelihood=interval.after(state.likelihood, window))
+    return replace(state, champion=state.champion + window.champion, challenger=state.challenger + window.challenger)
 
 
 def counted(state: State) -> tuple[Arm, Arm]:
     """Champion and challenger requests so far, with those that wait to be judged."""
     champion, challenger = state.champion, state.challenger
     for window in state.pending:
-        champion, challenger = _sum(champion, window.champion), _sum(challenger, window.challenger)
+        champion, challenger = champion + window.champion, challenger + window.challenger
     return champion, challenger
 
 
@@ -109,5 +110,5 @@ def baseline(state: State, samples: tuple[Sample, ...], champion: int) -> State:
     found, cursor = windows(state.cursor, own, champion, champion)
     total = state.baseline
     for window in found:
-        total = _sum(total, window.champion)
+        total += window.champion
     return replace(state, cursor=cursor, baseline=total)

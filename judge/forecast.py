@@ -12,10 +12,10 @@ from math import ceil, log
 import numpy as np
 from numpy.typing import NDArray
 
-from . import promotion, rollback, wealth
-from .policy import InvalidPolicy, Policy
-from .promotion import Promotion
-from .rollback import Rollback
+from . import bet, counts, latency_margin, records
+from . import error_rate as error_rate_kernel
+from .policy import InvalidPolicy, LatencyGuard, Policy
+from .records import Row
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ def requests_to_pass(policy: Policy, error_rate: float, share_pct: float) -> int
     """Challenger requests until a version as good as the champion is shown to be within the margin, on average."""
     share = _share(share_pct)
     _check(error_rate)
-    found = to_pass(policy, Promotion(), error_rate, error_rate, share)
+    found = to_pass(policy, (), error_rate, error_rate, share)
     return FAR if found is None else found
 
 
@@ -38,24 +38,66 @@ def requests_to_detect(policy: Policy, error_rate: float, ratio: float, share_pc
     _check(error_rate)
     if not ratio > 0.0:
         raise InvalidPolicy("ratio must be above 0")
-    relative, absolute = rollback.bets(policy.error_rate, share)
-    rates = (error_rate, min(error_rate * ratio, 1.0), share)
-    start = Rollback()
-    growth = (relative.growth(*rates), absolute.growth(*rates))
-    found = first((start.relative, start.absolute), growth, lambda both: np.minimum(*both), -log(policy.alpha))
+    parts = _parts(policy, (), error_rate, min(error_rate * ratio, 1.0), share)
+    needed = -log(policy.alpha * policy.weight_of("error_rate"))
+    relative, absolute = parts[:2]
+    both = (relative, absolute) if policy.error_rate.tolerance_pct > 0.0 else (relative, relative)
+    found = first([p[0] for p in both], [p[1] for p in both], lambda courses: np.minimum(*courses), needed)
     return FAR if found is None else found
 
 
-def to_pass(policy: Policy, known: Promotion, champion_rate: float, challenger_rate: float, share: float) -> int | None:
-    """Challenger requests still missing for a pass at these rates and this share (None: never)."""
-    relative, absolute = promotion.bets(policy.error_rate, share)
-    rates = (champion_rate, challenger_rate, share)
-    growth = (relative.growth(*rates), absolute.growth(*rates))
-    return first((known.relative, known.absolute), growth, lambda both: np.logaddexp(*both) - log(2.0), -log(policy.beta))
+def to_pass(policy: Policy, row: Row, champion_rate: float, challenger_rate: float, share: float) -> int | None:
+    """Challenger requests still missing for a pass of `error_rate` at these rates and this share (None: never)."""
+    relative, absolute = _parts(policy, row, champion_rate, challenger_rate, share)[2:]
+    return first(
+        (relative[0], absolute[0]),
+        (relative[1], absolute[1]),
+        lambda courses: np.logaddexp(*courses) - log(2.0),
+        -log(policy.beta),
+    )
+
+
+def latency_to_pass(
+    policy: Policy,
+    guard: LatencyGuard,
+    rows: Sequence[Row],
+    at: latency_margin.Cuts,
+    share: float,
+    beyond: Floats | None = None,
+) -> int | None:
+    """Challenger requests still missing until all guarded quantiles are within the margin (None: never).
+
+    beyond: the parts of the challenger's answers beyond each cut so far, shape (quantiles,); None: as the champion's.
+    """
+    expected = at.rate * at.ratio if beyond is None else beyond
+    farthest = 0
+    for number in range(len(guard.quantiles_pct)):
+        rate = np.array([[at.rate[number] * (1.0 - share * (1.0 - at.ratio[number]))]])
+        times = at.ratio[number] ** latency_margin.POWERS
+        bets = bet.on_known_ratio(times, 1.0, np.array([[share]]), rate)
+        growth = bets.growth(float(at.rate[number]), float(expected[number]), share).ravel()
+        known = records.unpack([rows[number]], latency_margin.RECORD)["log_atoms"][0]
+        found = first((known,), (growth,), lambda only: only[0], -log(policy.beta))
+        if found is None:
+            return None
+        farthest = max(farthest, found)
+    return farthest
+
+
+def _parts(policy: Policy, row: Row, champion_rate: float, challenger_rate: float, share: float) -> list[tuple[Floats, Floats]]:
+    """Of each process of `counts`, in the order of its atoms: the wealth now and its growth per challenger request."""
+    known = records.unpack([row], error_rate_kernel.RECORD) if row else error_rate_kernel.fresh(policy.error_rate)
+    pooled = share * challenger_rate + (1.0 - share) * champion_rate
+    growths = counts.growth(error_rate_kernel.BETS, policy.error_rate, champion_rate, challenger_rate, share, pooled)
+    atoms, found, start = known["log_atoms"][0], [], 0
+    for growth in growths:
+        found.append((atoms[start : start + len(growth)], growth))
+        start += len(growth)
+    return found
 
 
 def first(
-    known: Sequence[wealth.Wealth], growth: Sequence[Floats], combine: Callable[[list[Floats]], Floats], needed: float
+    known: Sequence[Floats], growth: Sequence[Floats], combine: Callable[[list[Floats]], Floats], needed: float
 ) -> int | None:
     """How many steps of this growth until the combined evidence is enough (None: never)."""
     steps = _FAR_STEPS
@@ -69,9 +111,9 @@ def first(
     return ceil(float(end))
 
 
-def _course(known: wealth.Wealth, growth: Floats, steps: Floats) -> Floats:
+def _course(log_atoms: Floats, growth: Floats, steps: Floats) -> Floats:
     """Logarithm of the wealth after each of so many steps more."""
-    atoms = np.asarray(known.log_atoms)[:, None] + growth[:, None] * steps
+    atoms = log_atoms[:, None] + growth[:, None] * steps
     top = atoms.max(axis=0)
     course: Floats = top + np.log(np.exp(atoms - top).sum(axis=0))
     return course

@@ -173,3 +173,13 @@ def _bisect(refuted: Callable[[float], bool], outside: float, inside: float) -> 
         middle = (outside + inside) / 2.0
         outside, inside = (middle, inside) if refuted(middle) else (outside, middle)
     return outside
+
+
+def apart(champion: tuple[int, int], challenger: tuple[int, int], *, of: str) -> Effect:
+    """Ratio of two rates from one interval for each version, given (requests, bad ones): wider than side by side, valid for any two."""
+    (n0, x0), (n1, x1) = champion, challenger
+    if not n0 or not n1 or not x0 + x1:
+        return Effect(None, None, None, of)
+    doubt = (1.0 - CONFIDENCE) / 2.0
+    (low0, high0), (low1, high1) = rate(x0, n0, doubt), rate(x1, n1, doubt)
+    return Effect((x1 / n1) / (x0 / n0) if x0 else None, low1 / high0, high1 / low0 if low0 > 0.0 else None, of)

@@ -52,12 +52,16 @@ def blind(tried: Side, why: str) -> str:
     return f"Version {tried.version} cannot be judged now: {cause}. What was known before stays known."
 
 
+def chance(p_value: float) -> str:
+    size = "below 0.01 %" if p_value < 0.0001 else f"at most {percent(p_value)}"
+    return f"chance of such a difference without a real one: {size}."
+
+
 def worse(base: Side, tried: Side, p_value: float) -> str:
-    chance = "below 0.01 %" if p_value < 0.0001 else f"at most {percent(p_value)}"
     arm = tried.arm
     return (
         f"Version {tried.version} fails {percent(arm.errors / arm.requests)} of its requests ({count(arm.errors)} of "
-        f"{count(arm.requests)}), {base} {base.failures}; chance of such a difference without a real one: {chance}."
+        f"{count(arm.requests)}), {base} {base.failures}; {chance(p_value)}"
     )
 
 
@@ -105,3 +109,8 @@ def alone_missing(base: Side, tried: Side, more: int | None) -> str:
     past = f"{base} failed {base.failures} before" if base.arm.requests else f"no request to {base} was seen to compare with"
     wanted = "Not enough requests yet" if more is None else f"Not enough requests yet, about {count(more)} more to {tried}"
     return f"{wanted}: it fails {tried.failures}, {past}. {_PAST}"
+
+
+def together(sentence: str) -> str:
+    """Of the guard that carries a verdict which no guard reaches alone."""
+    return f"{sentence} Together with the other guards' evidence this suffices."

@@ -87,8 +87,13 @@ class Verdict:
 
     @property
     def reason(self) -> str:
-        """The sentence of the finding that carries the label."""
-        return next((f.sentence for f in self.findings if f.label is self.label), "")
+        """The sentence of the finding that carries the label: the strongest that fails, else the one with the longest way to go."""
+        carrying = [f for f in self.findings if f.label is self.label and f not in self.holding]
+        if self.label is Label.FAIL:
+            carrying.sort(key=lambda finding: finding.threshold - finding.evidence)
+        else:
+            carrying.sort(key=lambda finding: -(finding.more_requests or 0))
+        return carrying[0].sentence if carrying else ""
 
     @property
     def holding(self) -> tuple[Finding, ...]:

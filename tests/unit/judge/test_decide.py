@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from pydantic import TypeAdapter
 
-from judge import decide, evidence
+from judge import decide, evidence, fold
 from judge.ceiling import observe_baseline
 from judge.policy import ErrorRateGuard, Policy
 from judge.samples import InvalidSamples, Sample
 from judge.verdict import Label, Verdict
 
-POLICY = Policy()
+POLICY = Policy(latency=None)
 Counts = tuple[int, int, int, int]  # champion's requests and errors, challenger's requests and errors
 
 
@@ -95,7 +95,7 @@ def test_no_data_is_neither_good_nor_bad(new: evidence.State, counts: Counts, se
         assert verdict.findings[0].evidence == pytest.approx(0.0)
         assert verdict.findings[0].p_value == 1.0
     assert verdict.reason == sentence
-    assert state.rollback == new.rollback
+    assert state.rows == new.rows
 
 
 def test_blind_leaves_everything_as_it_was(new: evidence.State) -> None:
@@ -144,7 +144,7 @@ def test_a_restart_in_the_middle_changes_nothing(new: evidence.State) -> None:
 def test_a_counter_that_fell_counts_nothing_and_a_new_gateway_counts_from_zero(new: evidence.State) -> None:
     state, _ = judge(new, reading((8000, 80, 400, 4)))
     fallen, verdict = judge(state, reading((10, 0, 5, 5)))
-    assert fallen.rollback == state.rollback
+    assert fallen.rows == state.rows
     assert verdict.findings[0].challenger_requests == 400
     _, verdict = judge(fallen, (*reading((10, 0, 5, 5)), *reading((950, 5, 60, 1), gateway="h")))
     assert verdict.findings[0].challenger_requests == 460
@@ -153,11 +153,11 @@ def test_a_counter_that_fell_counts_nothing_and_a_new_gateway_counts_from_zero(n
 def test_small_windows_wait_until_they_can_be_judged(new: evidence.State) -> None:
     state, verdict = judge(new, reading((20, 0, 1, 1)))
     assert state.pending
-    assert state.rollback == new.rollback
+    assert state.rows == new.rows
     assert verdict.findings[0].challenger_requests == 1  # shown, though not judged yet
     state, _ = judge(state, reading((49, 0, 2, 2)))
     assert not state.pending
-    assert state.rollback != new.rollback
+    assert state.rows != new.rows
     assert state.challenger.requests == 2
 
 
@@ -172,7 +172,7 @@ def test_windows_that_wait_are_few(new: evidence.State) -> None:
     state = new
     for epoch in range(1, 30):
         state, verdict = judge(state, reading((0, 0, 7, 1), epoch=epoch))
-    assert len(state.pending) <= 4
+    assert len(state.pending) <= fold.WAITING_WINDOWS
     assert verdict.findings[0].challenger_requests == 29 * 7
 
 

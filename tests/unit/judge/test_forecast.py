@@ -11,7 +11,7 @@ import pytest
 from judge import forecast
 from judge.policy import InvalidPolicy, Policy
 
-POLICY = Policy()
+POLICY = Policy(latency=None)
 
 
 @pytest.mark.parametrize("p0", [0.0, 0.001, 0.01, 0.05])

@@ -15,7 +15,7 @@ import pytest
 from judge.policy import ErrorRateGuard, Policy
 
 # Hardly any tolerance, so that equal versions lie on the edge of the null instead of well inside.
-STRICT = Policy(alpha=0.05, error_rate=ErrorRateGuard(1.0, 1e-6, 2.0, 1.0))
+STRICT = Policy(alpha=0.05, error_rate=ErrorRateGuard(1.0, 0.0, 2.0, 1.0))
 DEFAULT = Policy(alpha=0.05)
 ROLLOUTS = 1200
 
@@ -41,6 +41,7 @@ EQUAL = {
     "ramp up and down": ramp(0.005, 0.005)[:180] + ramp(0.005, 0.005)[60:120],
     "ramp with incidents on both arms": incidents(ramp(0.005, 0.005)),
     "rare errors": ramp(0.0005, 0.0005),
+    "every third request fails": ramp(0.3, 0.3),
     "every second request fails": ramp(0.5, 0.5),
 }
 
@@ -98,12 +99,12 @@ def test_a_version_at_the_margin_is_promoted_at_most_at_beta(run: Callable[..., 
 def test_regressions_are_found_near_the_table_of_the_method(
     run: Callable[..., Any], p0: float, p1: float, share: float, table_s: int
 ) -> None:
-    # 200 requests/s, 5 s windows, alpha .01 as in judge.md section 3; the table's judge has its overshoot removed, ours not
+    # 200 requests/s, 5 s windows, alpha .01 as in judge.md section 3
     policy = Policy(alpha=0.01, error_rate=STRICT.error_rate)
     batch = run(policy, [(share, p0, p1)] * (table_s // 5 * 5 + 10), seed=15, rollouts=300)
     found = batch.rolled_back >= 0
     assert found.mean() >= 0.99
-    assert 5.0 * (batch.rolled_back[found].mean() + 1.0) <= 1.25 * table_s
+    assert 5.0 * (batch.rolled_back[found].mean() + 1.0) <= 1.1 * table_s
 
 
 def test_the_default_policy_finds_one_to_five_percent_in_half_a_minute(run: Callable[..., Any]) -> None:

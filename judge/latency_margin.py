@@ -1,0 +1,74 @@
+"""Is the challenger fast enough to promote? For each guarded quantile: fewer than so many of its answers lie beyond it.
+
+"Too slow" at quantile q means that the challenger's answers beyond (1 + margin) x are at least as frequent as the champion's beyond x, its
+q-quantile. That is refuted by betting that they are rarer, as rare as the champion's own answers beyond (1 + margin) x were in the
+past. x is taken from the past; a bin that straddles (1 + margin) x counts against the challenger. judge.md section 8. One row per quantile.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import bet, bins, wealth
+from .policy import LatencyGuard
+from .records import HEAD, Records
+from .samples import Counts
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+POWERS = np.array([1.0, 0.6, 1.4])  # of the expected ratio of frequencies
+WEIGHTS = np.array([0.6, 0.2, 0.2])
+KNOWN_REQUESTS = 200.0  # as which the expected frequencies count in a forecast
+MOST = 0.95  # a ratio nearer to one would take for ever: the distribution has a step there
+
+RECORD = np.dtype([*HEAD, ("log_atoms", "f8", (len(POWERS),))])
+
+
+class Cuts(NamedTuple):
+    """Per quantile: the first bin beyond it for each arm, how many of the champion's answers lie beyond, and the expected ratio."""
+
+    champion: Ints
+    challenger: Ints
+    rate: Floats
+    ratio: Floats
+
+
+def fresh(quantiles: int) -> Records:
+    found: Records = np.zeros(quantiles, RECORD)
+    found["log_atoms"] = np.log(WEIGHTS)
+    return found
+
+
+@lru_cache(maxsize=512)
+def cuts(reference: Counts, guard: LatencyGuard) -> Cuts:
+    """From the champion's past, which is not empty."""
+    pairs = np.array(reference)
+    below = np.zeros(bins.BINS)
+    below[pairs[:, 0]] = pairs[:, 1]
+    below = np.cumsum(below)
+    total = below[-1]
+    champion = np.searchsorted(below, np.array(guard.quantiles_pct) / 100.0 * total) + 1
+    champion = np.minimum(champion, bins.BINS - 1)
+    far_us = bins.lower_us()[champion] * (1.0 + guard.margin_pct / 100.0)
+    challenger = np.maximum(np.searchsorted(bins.lower_us(), far_us * (1.0 + 1e-12), side="right") - 1, champion)
+    beyond, far = total - below[champion - 1], total - below[challenger - 1]
+    rate = (beyond + 0.5) / (total + 1.0)
+    return Cuts(champion, challenger, rate, np.minimum((far + 0.5) / (beyond + 1.0), MOST))
+
+
+def update(known: Records, at: Cuts, challenger: Floats, champion: Floats) -> None:
+    """One window, in place; counts of both arms over all bins (BINS,)."""
+    n1, n0 = challenger.sum(), champion.sum()
+    above1 = n1 - np.cumsum(challenger)[at.challenger - 1]
+    above0 = n0 - np.cumsum(champion)[at.champion - 1]
+    share = np.full((len(known), 1), n1 / (n1 + n0))
+    times = at.ratio[:, None] ** POWERS
+    rate = (at.rate * (1.0 - share[:, 0] * (1.0 - at.ratio)))[:, None]
+    window = bet.Counts(np.full_like(share, n1), above1[:, None], np.full_like(share, n0), above0[:, None])
+    known["log_atoms"] += bet.on_known_ratio(times, 1.0, share, rate).log_factors(window)
+    known["promotion"] = wealth.log_sums(known["log_atoms"], [0])[:, 0]

@@ -1,0 +1,177 @@
+"""Does the challenger answer otherwise? Evidence from counts of answers, by class or by bin of a score.
+
+Every class is an indicator (a score: "above this cut"), and each answer bets on its arm: if the challenger's odds of the class differ by more
+than tolerated, its answers of that class come more or less often than its share. Up and down, two sizes of change each, scaled to
+what can be told after 400 and 4000 requests (judge.md section 6). With a tolerance of one, scores also bet on a shift of the whole.
+The rates are predicted from the past of both arms; a wrong prediction costs speed, never validity (`bet.on_known_odds`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import log
+
+import numpy as np
+from scipy.special import ndtri
+
+from . import bet, interval, wealth
+from .bet import Floats
+from .policy import PredictionShiftGuard
+from .records import Row
+from .samples import NO_COUNTS, Counts, Window, plus
+from .verdict import Effect, Measure
+
+KNOWN_ANSWERS = 100  # of both arms before the classes are fixed and anything is bet
+MOST_CLASSES = 100  # the rarer ones are one class together
+TELLING = (400.0, 4000.0)  # challenger requests after which the two sizes of change can be told
+FARTHEST = 2.3  # logarithm of the largest factor between odds that is bet on
+SHIFTS = (0.1, 0.25)  # of the whole score, in standard deviations
+SHIFTED = 0.5  # of the wealth of an ordered guard without tolerance goes on these
+FEWER = np.array([0.9, 0.7, 0.45, 0.25, 0.1])  # as in `counts`: shares that rise by less than the margin
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """classes: those that are told apart (empty: not fixed yet); all others are one more. log_atoms: the wealth per class, direction and size, then
+    on shifts of the whole, then the cash. log_margins: of "changed by less than the margin", per class and direction. age:
+    requests that the cash has seen. champion / challenger: the past of both arms."""
+
+    rollback: float = 0.0
+    decision: float = 0.0
+    peak: float = 0.0
+    promotion: float = 0.0
+    classes: tuple[int, ...] = ()
+    log_atoms: Row = ()
+    log_margins: tuple[Row, ...] = ()
+    age: float = 0.0
+    champion: Counts = NO_COUNTS
+    challenger: Counts = NO_COUNTS
+
+
+def after(evidence: Evidence, guard: PredictionShiftGuard, window: Window) -> Evidence:
+    """One window later. Until enough is known, and where an arm is empty, nothing is bet; all is remembered."""
+    champion, challenger = window.champion.answers, window.challenger.answers
+    if evidence.classes and champion and challenger:
+        evidence = _bet(evidence, guard, _tabled(challenger, evidence.classes), _tabled(champion, evidence.classes))
+    evidence = replace(evidence, champion=plus(evidence.champion, champion), challenger=plus(evidence.challenger, challenger))
+    return evidence if evidence.classes else _fixed(evidence, guard)
+
+
+def _fixed(evidence: Evidence, guard: PredictionShiftGuard) -> Evidence:
+    """Tell the classes apart once enough answers are known, and spread the wealth over them."""
+    known = plus(evidence.champion, evidence.challenger)
+    if sum(count for _, count in known) < KNOWN_ANSWERS:
+        return evidence
+    if guard.ordered:
+        classes = tuple(index for index, _ in known)[:MOST_CLASSES]
+    else:
+        most = sorted(known, key=lambda pair: (-pair[1], pair[0]))[:MOST_CLASSES]
+        classes = tuple(sorted(index for index, _ in most))
+    parts, shifts = 4 * _indicators(guard, classes), _shifts(guard)
+    shifted = SHIFTED if shifts else 0.0
+    weights = np.concatenate([np.full(parts, (1.0 - shifted) / parts), np.full(shifts, shifted / max(shifts, 1))])
+    atoms = np.log(np.append((1.0 - wealth.CASH) * weights, wealth.CASH))
+    margins = ((-log(len(FEWER)),) * len(FEWER),) * (2 * _indicators(guard, classes))
+    return replace(evidence, classes=classes, log_atoms=tuple(atoms.tolist()), log_margins=margins)
+
+
+def _indicators(guard: PredictionShiftGuard, classes: tuple[int, ...]) -> int:
+    """A score with n bins has n - 1 cuts (one more for bins unseen so far); n classes and the rest are n + 1 indicators."""
+    return len(classes) + (0 if guard.ordered else 1)
+
+
+def _shifts(guard: PredictionShiftGuard) -> int:
+    return 2 * len(SHIFTS) if guard.ordered and guard.tolerance_odds == 1.0 else 0
+
+
+def _tabled(counts: Counts, classes: tuple[int, ...]) -> Floats:
+    """Counts of the classes and of all others together, shape (classes + 1,). Of a score the others join the nearest bin below."""
+    table, known = np.zeros(len(classes) + 1), {index: place for place, index in enumerate(classes)}
+    for index, count in counts:
+        table[known.get(index, len(classes))] += count
+    return table
+
+
+def _indicated(table: Floats, guard: PredictionShiftGuard) -> Floats:
+    """How many answers each indicator holds of, shape (indicators,)."""
+    if not guard.ordered:
+        return table
+    found: Floats = table[::-1].cumsum()[::-1][1:]
+    return found
+
+
+def _bet(evidence: Evidence, guard: PredictionShiftGuard, challenger: Floats, champion: Floats) -> Evidence:
+    n1, n0 = float(challenger.sum()), float(champion.sum())
+    share = np.array([[n1 / (n1 + n0)]])
+    past = _tabled(plus(evidence.champion, evidence.challenger), evidence.classes)
+    rates = np.clip((_indicated(past, guard) + 0.5) / (past.sum() + 1.0), 1e-6, 1.0 - 1e-6)[:, None]
+    x1, x0 = _indicated(challenger, guard)[:, None], _indicated(champion, guard)[:, None]
+    window = bet.Counts(np.full_like(x1, n1), x1, np.full_like(x0, n0), x0)
+    apart = _sizes(rates)
+    odds = np.array([guard.tolerance_odds, guard.tolerance_odds, 1.0 / guard.tolerance_odds, 1.0 / guard.tolerance_odds])
+    factors = bet.on_known_odds(apart, odds, share, rates).log_factors(window).ravel()
+    if _shifts(guard):
+        factors = np.append(factors, _whole(past, challenger, champion, float(share[0, 0])))
+    atoms, cash, age = np.array([evidence.log_atoms[:-1]]), np.array([evidence.log_atoms[-1]]), np.array([evidence.age])
+    start = np.array(_fixed(replace(evidence, classes=()), guard).log_atoms[:-1])
+    wealth.invest(atoms, cash, age, np.array([n1]), start - log(1.0 - wealth.CASH))
+    atoms = np.append(atoms[0] + factors, cash)
+    now = float(wealth.log_sums(atoms[None, :], [0])[0, 0])
+    margins = np.array(evidence.log_margins)
+    margins += _margins(guard, share, window)
+    return replace(
+        evidence,
+        rollback=now,
+        decision=now,
+        peak=max(evidence.peak, now),
+        promotion=float(wealth.log_sums(margins, [0]).min()),
+        log_atoms=tuple(atoms.tolist()),
+        log_margins=tuple(map(tuple, margins.tolist())),
+        age=float(age[0]),
+    )
+
+
+def _sizes(rates: Floats) -> Floats:
+    """Factors between odds beyond those tolerated, shape (indicators, 4): up by two sizes, down by two."""
+    sizes = np.sqrt(2.0 * log(100.0) / (np.array(TELLING) * rates * (1.0 - rates)))
+    sizes = np.exp(np.minimum(sizes, FARTHEST))
+    found: Floats = np.concatenate([sizes, 1.0 / sizes], axis=1)
+    return found
+
+
+def _whole(past: Floats, challenger: Floats, champion: Floats, share: float) -> Floats:
+    """Bets that the whole score has shifted: tilts exp(b z) with the normal scores z of the bins."""
+    part = (past + 0.5) / (past.sum() + 0.5 * len(past))
+    scores = ndtri(np.clip(part.cumsum() - part / 2.0, 1e-6, 1.0 - 1e-6))
+    by = np.array([*SHIFTS, *(-shift for shift in SHIFTS)])[:, None]
+    tilts = np.exp(by * scores)
+    tilts /= (tilts * part).sum(axis=1, keepdims=True)
+    found: Floats = np.log(tilts) @ challenger - np.log1p(share * (tilts - 1.0)) @ (challenger + champion)
+    return found
+
+
+def _margins(guard: PredictionShiftGuard, share: Floats, window: bet.Counts) -> Floats:
+    """Evidence that each share rose by less than the margin, and that it fell by less: the first with the arms exchanged."""
+    rose = bet.on_excess(FEWER, guard.margin_pct / 100.0, share).log_factors(window)
+    others = bet.Counts(window.n1, window.n1 - window.x1, window.n0, window.n0 - window.x0)
+    fell = bet.on_excess(FEWER, guard.margin_pct / 100.0, share).log_factors(others)
+    return np.concatenate([rose, fell])
+
+
+def report(evidence: Evidence, guard: PredictionShiftGuard) -> tuple[Effect, tuple[Measure, ...]]:
+    """The class (or cut) that carries most evidence: its share on both sides and the ratio of the shares with its confidence interval."""
+    if not evidence.classes:
+        return Effect(None, None, None, "share of an answer"), ()
+    per = np.array(evidence.log_atoms[: 4 * _indicators(guard, evidence.classes)]).reshape(-1, 4).max(axis=1)
+    most = int(per.argmax())
+    tables = [_tabled(counts, evidence.classes) for counts in (evidence.champion, evidence.challenger)]
+    (n0, x0), (n1, x1) = ((int(table.sum()), int(_indicated(table, guard)[most])) for table in tables)
+    name = _name(most, evidence.classes, guard)
+    effect = interval.apart((n0, x0), (n1, x1), of=f"share_{name}")
+    return effect, (Measure(f"share_{name}", x0 / n0 if n0 else None, x1 / n1 if n1 else None),)
+
+
+def _name(most: int, classes: tuple[int, ...], guard: PredictionShiftGuard) -> str:
+    if guard.ordered:
+        return f"above_bin_{classes[most]}"
+    return f"class_{classes[most]}" if most < len(classes) else "other_classes"

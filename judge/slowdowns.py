@@ -1,0 +1,161 @@
+"""How a version may be slower: alternatives to the champion's own latencies, as tilts of its histogram.
+
+A tilt is the ratio of densities challenger / champion that is supposed for each group of bins. Any tilt that never falls with the
+latency, and is flat below the floor quantile, is a fair bet against "slower at no quantile from the floor upwards", whatever the
+champion's true latencies are; the histogram it is built from only decides how good a bet it is (judge.md sections 2 and 5).
+Called by `latency`. Pure, and cached: the same past gives the same bets, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+
+from . import bins
+from .samples import Counts
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# Groups of bins, at most 10 % wide, by the two digits at which they begin: OpenHistogram's bins get narrower than anyone needs.
+_DIGITS = (10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 24, 26, 28, 30, 33, 36, 39, 42, 46, 50, 55, 60, 66, 72, 79, 86, 94)
+_STARTS: Ints = np.array([0, *(1 + decade * bins.PER_DECADE + d - 10 for decade in range(bins.DECADES) for d in _DIGITS)])
+_EDGES_US: Floats = np.maximum(bins.lower_us()[_STARTS], 1.0)
+_LOG_EDGES: Floats = np.log(_EDGES_US)
+
+FAR_BEYOND = 3.0  # the last group begins so many times beyond the slowest answer seen, and at least
+FAR_MEDIANS = 60.0  # so many medians out
+MIXED_IN = 0.02  # of the champion's own histogram in every alternative: a tilt is never zero
+UNSEEN_DECAY = 0.85  # from group to group, of the chance of answers slower than any seen: that of a tail with index 1.7
+
+# (kind, first parameter, second, weight). scale c: all answers c times as slow. add m: m medians more. part f m: a part f of the answers is m
+# times as slow. path f m: a part f takes m medians more. stretch q g: the logarithm of the latency beyond quantile q grows g-fold.
+FAMILIES: tuple[tuple[str, float, float, float], ...] = (
+    ("scale", 1.04, 0.0, 0.04),
+    ("scale", 1.12, 0.0, 0.10),
+    ("scale", 1.4, 0.0, 0.10),
+    ("scale", 3.0, 0.0, 0.04),
+    ("add", 0.2, 0.0, 0.05),
+    ("add", 1.0, 0.0, 0.04),
+    ("part", 0.03, 4.0, 0.10),
+    ("part", 0.10, 3.0, 0.06),
+    ("path", 0.01, 12.0, 0.10),
+    ("path", 0.003, 40.0, 0.06),
+    ("path", 0.03, 3.0, 0.08),
+    ("stretch", 0.9, 1.2, 0.07),
+    ("stretch", 0.9, 1.6, 0.08),
+    ("stretch", 0.97, 1.6, 0.06),
+)
+ADAPTIVE = ((30.0, 0.06), (150.0, 0.06))  # (pseudo-requests that speak for no change, weight)
+WEIGHTS: Floats = np.array([*(family[3] for family in FAMILIES), *(weight for _, weight in ADAPTIVE)])
+WEIGHTS = WEIGHTS / WEIGHTS.sum()
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """champion / challenger: the first bin of each group (K,), the challenger's moved down by the tolerance. tilts (J, K) and their logarithms."""
+
+    champion: Ints
+    challenger: Ints
+    tilts: Floats
+    log_tilts: Floats
+
+    def grouped(self, counts: Floats, *, challenger: bool) -> Floats:
+        """Counts of shape (..., BINS) as (..., K)."""
+        starts = self.challenger if challenger else self.champion
+        found: Floats = np.add.reduceat(counts, starts, axis=-1)
+        return found
+
+
+def dense(counts: Counts) -> Floats:
+    """Sparse counts over all bins, shape (BINS,)."""
+    found = np.zeros(bins.BINS)
+    if counts:
+        pairs = np.array(counts)
+        found[pairs[:, 0]] = pairs[:, 1]
+    return found
+
+
+def quantile_bin(counts: Floats, part: float) -> int:
+    """The bin in which this quantile lies."""
+    below = np.cumsum(counts)
+    return int(np.searchsorted(below, part * below[-1]))
+
+
+@lru_cache(maxsize=512)
+def build(reference: Counts, compared: Counts, floor_pct: float, tolerance_pct: float) -> Dictionary:
+    """From the champion's past (not empty) and what the challenger showed so far (perhaps nothing)."""
+    past = dense(reference)
+    total = past.sum()
+    floor = int(np.searchsorted(_STARTS, quantile_bin(past, floor_pct / 100.0), side="right") - 1)
+    median_us = bins.lower_us()[quantile_bin(past, 0.5)] + 1.0
+    slowest_us = bins.lower_us()[int(np.flatnonzero(past)[-1])]
+    top_us = max(slowest_us * FAR_BEYOND, median_us * FAR_MEDIANS)
+    last = min(int(np.searchsorted(_EDGES_US, top_us)), len(_STARTS) - 1)
+    known = _smooth(np.add.reduceat(past, _STARTS), last)
+    below = np.concatenate([[0.0], np.cumsum(known)])  # distribution at _EDGES_US and at infinity
+    edges = np.arange(floor + 1, last + 1)  # where the groups beyond the floor begin
+    supposed = [_distribution(kind, a, b, below, edges, median_us) for kind, a, b, _ in FAMILIES]
+    own = np.diff(below[edges], prepend=0.0, append=1.0)
+    ratios = [np.diff(cdf, prepend=0.0, append=1.0) / own for cdf in supposed]
+    starts = np.concatenate([[0], _STARTS[edges]])
+    lower_us = np.concatenate([[0.0], _EDGES_US[edges]])
+    # a bin of the challenger belongs where its lower edge lies once the tolerance is taken off
+    moved = np.searchsorted(bins.lower_us(), lower_us * (1.0 + tolerance_pct / 100.0) * (1.0 - 1e-12))
+    moved = np.minimum(moved, bins.BINS - 1)
+    seen1, seen0 = np.add.reduceat(dense(compared), moved), np.add.reduceat(past, starts)
+    for pseudo, _ in ADAPTIVE:
+        expected = seen1.sum() * (seen0 + 2.0 * own) / (total + 2.0)
+        ratios.append((seen1 + pseudo * own) / (expected + pseudo * own))
+    tilts = np.array([_rising(ratio, own) for ratio in ratios])
+    return Dictionary(starts, moved, tilts, np.log(tilts))
+
+
+def _smooth(counts: Floats, last: int) -> Floats:
+    """Probabilities of the groups: neighbours lend to each other where little was seen, and slower answers than any so far have the
+    chance of one in those seen (Good and Turing), falling off with the latency."""
+    total = counts.sum()
+    lent = np.convolve(np.pad(counts, 2, mode="edge"), np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9.0, mode="valid")
+    trust = counts / (counts + 4.0)
+    smooth = trust * counts + (1.0 - trust) * lent
+    seen = np.flatnonzero(counts)
+    first, end = int(seen[0]), int(seen[-1])
+    unseen = np.zeros_like(counts)
+    steps = np.arange(max(last, end + 1) - end + 1, dtype=float)
+    unseen[end : end + len(steps)] = UNSEEN_DECAY ** steps[: len(counts) - end]
+    unseen[first:end] += 0.02
+    smooth[end + 3 :] = 0.0
+    found: Floats = (smooth / smooth.sum() * total + unseen / unseen.sum()) / (total + 1.0)
+    return found
+
+
+def _distribution(kind: str, a: float, b: float, below: Floats, edges: Ints, median_us: float) -> Floats:
+    """The supposed distribution function at the edges."""
+
+    def at(latency_us: Floats) -> Floats:
+        found: Floats = np.interp(np.log(np.maximum(latency_us, 1.0)), _LOG_EDGES, below[:-1])
+        return found
+
+    x, own = _EDGES_US[edges], below[edges]
+    if kind == "scale":
+        return at(x / a)
+    if kind == "add":
+        return at(x - a * median_us)
+    if kind == "part":
+        return (1.0 - a) * own + a * at(x / b)
+    if kind == "path":
+        return (1.0 - a) * own + a * at(x - b * median_us)
+    knee = float(np.interp(a, below[:-1], _LOG_EDGES))
+    log_x = np.log(x)
+    return at(np.exp(np.where(log_x > knee, knee + (log_x - knee) / b, log_x)))
+
+
+def _rising(ratios: Floats, weights: Floats) -> Floats:
+    """The nearest tilt that never falls (pool adjacent violators), and is never zero."""
+    fitted = isotonic_regression(ratios, weights=np.maximum(weights, 1e-12)).x
+    found: Floats = (1.0 - MIXED_IN) * np.clip(fitted, 0.0, 1e6) + MIXED_IN
+    return found
