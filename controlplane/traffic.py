@@ -41,8 +41,8 @@ class TrafficMeter:
             return services.ObservedSplit(reason="not counted yet")
         (start, before), (end, after) = readings[0], readings[-1]
         window_s = (end - start).total_seconds()
-        base = {(s.gateway, s.epoch, s.version): s for s in before}
-        gained = [(sample, _since(base.get((sample.gateway, sample.epoch, sample.version)), sample)) for sample in after]
+        base = {s.key: s for s in before}
+        gained = [(sample, _since(base.get(sample.key), sample)) for sample in after]
         rate = sum(requests for _, (requests, _) in gained) / window_s if window_s > 0 else None
         # Shares only under the newest split: mixed with those of the split before, they would match neither.
         newest = max((sample.epoch for sample, (requests, _) in gained if requests), default=0)

@@ -57,7 +57,8 @@ def render(node_id: str, *, ads: str, admin: str, access_log_path: str | None = 
         },
         "static_resources": {"clusters": [_control_plane(ads)]},
         "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": _STATS}}},
-        "stats_flush_interval": "5s",
+        # each reading of the admin interface takes in all latencies that were measured before it
+        "stats_flush_on_admin": True,
         "stats_eviction_interval": f"{eviction_s}s",
         # counters of a version come into being with its first request, not 400 at a time
         "deferred_stat_options": {"enable_deferred_creation_stats": True},

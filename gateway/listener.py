@@ -26,6 +26,7 @@ STATS_PREFIX = "slipway"  # of the counters `slipway.requests` and `slipway.erro
 
 _MODEL, _KIND, _EPOCH = (f"%METADATA(ROUTE:slipway:{key})%" for key in ("model", "kind", "epoch"))
 _VERSION = "%METADATA(CLUSTER:slipway:version)%"
+_DURATION_US = "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%"
 
 # Broken off after the first byte, or never answered for reasons on the replica's side: errors, whatever the code says.
 # The client's own disconnect (DC) is not among them.
@@ -139,15 +140,19 @@ def _error_documents() -> dict[str, Any]:
 
 
 def _counters() -> list[dict[str, Any]]:
-    """Two counters, written when a request ends: `requests` always, then `errors` if it failed. `counts.py` reads them."""
+    """What is counted when a request ends: `requests` always, then `errors` if it failed, else how long it took. `counts.py` reads it.
+
+    Envoy's own request times are whole milliseconds; this histogram is fed with microseconds, and keeps two significant digits of them.
+    """
     tags = [
         {"name": "model", "value_format": _MODEL},
         {"name": "version", "value_format": _VERSION},
         {"name": "kind", "value_format": _KIND},
         {"name": "epoch", "value_format": _EPOCH},
+        {"name": "replica", "value_format": "%UPSTREAM_HOST%"},
     ]
 
-    def counter(name: str) -> dict[str, Any]:
+    def logger(stats: dict[str, Any]) -> dict[str, Any]:
         return {
             "name": "envoy.access_loggers.stats",
             # as a typed struct, since xds-protos does not know `stats_scope` yet; Envoy 1.40 does
@@ -156,14 +161,24 @@ def _counters() -> list[dict[str, Any]]:
                 "typeUrl": _type("access_loggers.stats.v3.Config"),
                 "value": {
                     "stats_scope": {"prefix": STATS_PREFIX, "sharing_name": STATS_PREFIX, "enable_eviction": True},
-                    "counters": [{"stat": {"name": name, "tags": tags}, "value_fixed": 1}],
+                    **stats,
                 },
             },
         }
 
+    def counter(name: str) -> dict[str, Any]:
+        return logger({"counters": [{"stat": {"name": name, "tags": tags}, "value_fixed": 1}]})
+
+    latency = {"stat": {"name": "latency", "tags": tags}, "unit": "Microseconds", "value_format": _DURATION_US}
     server_error = {"op": "GE", "value": {"defaultValue": 500, "runtimeKey": "slipway.unused"}}
+    success = {"op": "LE", "value": {"defaultValue": 499, "runtimeKey": "slipway.unused"}}
     failed = [{"statusCodeFilter": {"comparison": server_error}}, {"responseFlagFilter": {"flags": _UPSTREAM_FLAGS}}]
-    return [counter("requests"), {**counter("errors"), "filter": {"orFilter": {"filters": failed}}}]
+    served = {"statusCodeFilter": {"comparison": success}}
+    return [
+        counter("requests"),
+        {**counter("errors"), "filter": {"orFilter": {"filters": failed}}},
+        {**logger({"histograms": [latency]}), "filter": served},
+    ]
 
 
 def _log_file(path: str) -> list[dict[str, Any]]:
@@ -179,7 +194,7 @@ def _log_file(path: str) -> list[dict[str, Any]]:
         "code": "%RESPONSE_CODE%",
         "flags": "%RESPONSE_FLAGS%",
         "details": "%RESPONSE_CODE_DETAILS%",
-        "duration_us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
+        "duration_us": _DURATION_US,
         "upstream": "%UPSTREAM_HOST%",
         "bytes_in": "%BYTES_RECEIVED%",
         "bytes_out": "%BYTES_SENT%",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from judge.samples import Sample
+from judge import bins
+from judge.samples import Arm, Sample
 from rollout import model, ports
 
 from . import snapshot
@@ -23,7 +24,7 @@ class MemoryGateway:
         self._nodes: dict[str, dict[str, model.Routing]] = {"memory": {}}  # node -> model -> what it runs
         self._refusals: dict[tuple[str, str], str] = {}  # (node, model) -> its words
         self._answers: dict[str | None, tuple[model.Ack, str]] = {None: (model.Ack.YES, "")}
-        self._counts: dict[tuple[str, int, int], tuple[int, int]] = {}  # (model, epoch, version) -> (requests, errors)
+        self._counts: dict[tuple[str, int, int, str], Arm] = {}
         self._life = 1
         self._blind = ""
 
@@ -60,8 +61,8 @@ class MemoryGateway:
             raise ports.Unavailable(SYSTEM, self._blind)
         gateway = f"{min(self._nodes)}@{self._life}"
         return tuple(
-            Sample(gateway, epoch, version, requests, errors)
-            for (name, epoch, version), (requests, errors) in sorted(self._counts.items())
+            Sample(gateway, epoch, version, arm.requests, arm.errors, replica, arm.latency)
+            for (name, epoch, version, replica), arm in sorted(self._counts.items(), key=lambda item: item[0])
             if name == model_name
         )
 
@@ -88,12 +89,25 @@ class MemoryGateway:
         self._life += 1
         self._counts.clear()
 
-    def count(self, model_name: str, version: int, requests: int, errors: int = 0, *, epoch: int | None = None) -> None:
-        """So many more requests went through the split; under the running epoch unless another one is named."""
+    def count(
+        self,
+        model_name: str,
+        version: int,
+        requests: int,
+        errors: int = 0,
+        *,
+        epoch: int | None = None,
+        replica: str = "",
+        latency_us: float = 0.0,
+    ) -> None:
+        """So many more requests went through the split; under the running epoch unless another one is named. Those that did not
+        fail took latency_us each (0: nobody looked)."""
         if epoch is None:
             epoch = next(runs[model_name] for runs in self._nodes.values() if model_name in runs).epoch
-        before = self._counts.get((model_name, epoch, version), (0, 0))
-        self._counts[model_name, epoch, version] = (before[0] + requests, before[1] + errors)
+        served = requests - errors
+        latency = ((int(bins.index_of(latency_us)), served),) if latency_us > 0.0 and served else ()
+        key = (model_name, epoch, version, replica)
+        self._counts[key] = self._counts.get(key, Arm()) + Arm(requests, errors, latency)
 
     def blind(self, reason: str) -> None:
         """The counts cannot be read, for this reason; an empty one makes them readable again."""

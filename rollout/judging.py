@@ -44,21 +44,24 @@ def judge(rollout: Rollout, observed: Observed) -> tuple[Rollout, tuple[Event, .
         if samples is not None:
             state = replace(fresh(zlib.crc32(rollout.id.encode())), cursor=_base(samples))
         return replace(rollout, status=replace(rollout.status, judge=state)), ()
-    after, verdict = _ask(rollout, state, samples, blind_reason)
+    after, verdict = _ask(rollout, state, samples, observed.now.timestamp(), blind_reason)
     before = rollout.status.verdict
     status = replace(rollout.status, judge=after, verdict=verdict or before)
     told = verdict is not None and (before is None or before.label is not verdict.label)
     return replace(rollout, status=status), (_event(rollout, observed, verdict),) if told and verdict else ()
 
 
-def _ask(rollout: Rollout, state: State, samples: tuple[Sample, ...] | None, blind_reason: str) -> tuple[State, Verdict | None]:
+def _ask(
+    rollout: Rollout, state: State, samples: tuple[Sample, ...] | None, now_s: float, blind_reason: str
+) -> tuple[State, Verdict | None]:
     spec = rollout.spec
     assert spec.champion is not None
     if rollout.status.phase is Phase.STARTING:
         return (state if samples is None else observe_baseline(state, samples, spec.champion)), None
     question = decide if rollout.status.phase is Phase.PROGRESSING else decide_alone
     policy = replace(spec.policy, alpha=spec.policy.alpha * _alpha_share(rollout))
-    return question(policy, state, samples, champion=spec.champion, challenger=spec.version, blind_reason=blind_reason)
+    sides = {"champion": spec.champion, "challenger": spec.version}
+    return question(policy, state, samples, **sides, now_s=now_s, blind_reason=blind_reason)
 
 
 def _alpha_share(rollout: Rollout) -> float:
@@ -69,7 +72,7 @@ def _alpha_share(rollout: Rollout) -> float:
 
 
 def _base(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-    return tuple(sorted(samples, key=lambda sample: (sample.gateway, sample.epoch, sample.version)))
+    return tuple(sorted(samples, key=lambda sample: sample.key))
 
 
 def _event(rollout: Rollout, observed: Observed, verdict: Verdict) -> Event:

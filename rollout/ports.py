@@ -65,8 +65,8 @@ class Gateway(Protocol):
         ...
 
     async def samples(self, model_name: str) -> tuple[Sample, ...]:
-        """Cumulative counts of the split route per gateway, epoch and version. Raises Unavailable if any connected
-        gateway cannot be read, or none is connected."""
+        """Cumulative counts of the split route per gateway, replica, epoch and version, and how long answers took. Latencies may
+        be one reading late. Raises Unavailable if any connected gateway cannot be read, or none is connected."""
         ...
 
 

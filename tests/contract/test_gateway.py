@@ -15,7 +15,7 @@ from aiohttp import web
 
 from gateway import adapter, bootstrap, memory, process
 from gateway.settings import Settings
-from judge.samples import Sample
+from judge import bins
 from rollout import model, ports
 
 DEADLINE_S = 10.0
@@ -48,7 +48,7 @@ class MemoryWorld:
         self._memory.disconnect()
 
     async def send(self, name: str, version: int, requests: int, errors: int) -> None:
-        self._memory.count(name, version, requests, errors)
+        self._memory.count(name, version, requests, errors, replica="127.0.0.1:3001", latency_us=460.0)
 
 
 def free_port() -> int:
@@ -152,8 +152,21 @@ async def test_what_is_published_is_confirmed_and_counted(world: World) -> None:
     assert await world.gateway.samples("flight-delay") == ()
     await world.send("flight-delay", 1, requests=5, errors=2)
     (sample,) = await world.gateway.samples("flight-delay")
-    assert sample == Sample(sample.gateway, 1, 1, 5, 2)
+    assert (sample.epoch, sample.version, sample.requests, sample.errors) == (1, 1, 5, 2)
     assert sample.gateway
+    assert sample.replica.startswith("127.0.0.1:")
+
+
+async def test_how_long_answers_took_is_told_by_the_next_reading_and_grows(world: World) -> None:
+    await world.gateway.publish(routing(world))
+    await world.connect()
+    await eventually(world, "flight-delay", lambda state: state.ack is model.Ack.YES)
+    for requests, errors, served in ((5, 2, 3), (4, 0, 7)):
+        await world.send("flight-delay", 1, requests=requests, errors=errors)
+        await world.gateway.samples("flight-delay")
+        (sample,) = await world.gateway.samples("flight-delay")
+        assert sum(count for _, count in sample.latency) == served, "failed requests are not compared"
+        assert all(10.0 <= bins.lower_us()[index] < 5e6 for index, _ in sample.latency)
 
 
 async def test_counts_belong_to_the_epoch_in_which_requests_arrived(world: World) -> None:

@@ -97,13 +97,22 @@ class Edge:
         assert {status for status, _, _ in answers} <= {200}
         return [headers["x-model-version"] for _, headers, _ in answers]
 
+    async def sums(self, name: str = NAME) -> dict[tuple[int, int], Sample]:
+        """Requests and errors by (epoch, version), of all replicas together."""
+        found: dict[tuple[int, int], Sample] = {}
+        for s in await self.gateway.samples(name):
+            before = found.get((s.epoch, s.version), Sample(s.gateway, s.epoch, s.version, 0, 0))
+            both = (before.requests + s.requests, before.errors + s.errors)
+            found[s.epoch, s.version] = Sample(s.gateway, s.epoch, s.version, *both)
+        return found
+
     async def counted(self, wanted: Callable[[dict[tuple[int, int], Sample]], bool], name: str = NAME) -> None:
         """Until the gateway's counts, by (epoch, version), are as wanted."""
         found: dict[tuple[int, int], Sample] = {}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DEADLINE_S):
                 while not wanted(found):
-                    found = {(sample.epoch, sample.version): sample for sample in await self.gateway.samples(name)}
+                    found = await self.sums(name)
                     await asyncio.sleep(0.01)
         assert wanted(found), found
 
@@ -260,8 +269,21 @@ async def test_outcomes_count_under_the_epoch_of_arrival(edge: Edge) -> None:
     await edge.post()
     status, headers, _ = await slow
     assert (status, headers["x-model-version"]) == (504, "2")
-    samples = await edge.gateway.samples(NAME)
+    samples = (await edge.sums()).values()
     assert {(s.epoch, s.version, s.requests, s.errors) for s in samples} == {(1, 2, 2, 1), (2, 1, 1, 0)}
+
+
+async def test_latencies_are_told_in_microseconds_for_each_replica(edge: Edge) -> None:
+    fast, slow = await edge.replica(), await edge.replica()
+    await edge.serve({1: (fast, slow)}, {1: 100})
+    answers = [await edge.post() for _ in range(40)]
+    served = Counter(json.loads(body)["replica"] for _, _, body in answers)
+    await edge.gateway.samples(NAME)
+    samples = {sample.replica: sample for sample in await edge.gateway.samples(NAME)}
+    for address in (fast, slow):
+        latency = samples[address].latency
+        assert sum(count for _, count in latency) == served[int(address.rpartition(":")[2])] > 0
+        assert len({index for index, _ in latency}) > 1, "whole milliseconds would be one or two bins"
 
 
 async def test_what_is_an_error(edge: Edge) -> None:
