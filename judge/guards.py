@@ -134,7 +134,7 @@ def _block(state: State, name: str, guard: ErrorRateGuard | LatencyGuard, window
         blocked = replace(blocked, edge=blocked.edge or _slow_edge(state.champion))
         if not blocked.edge or state.challenger.requests <= guard.warm_up_requests:
             return replace(state, blocked=tuple({**known, name: blocked}.items()))
-        tally, ratio = _slow(window, blocked.edge, guard.tolerance_pct), 1.0
+        tally, ratio = _slow(window, blocked.edge, guard), 1.0
     block = Block(window.gateway, window.epoch, now_s, tally)
     blocked = blocking.after(blocked, block, ratio=ratio, block_s=guard.block_s)
     return replace(state, blocked=tuple({**known, name: blocked}.items()))
@@ -153,9 +153,10 @@ def _slow_edge(champion: Arm) -> int:
     return 0
 
 
-def _slow(window: Window, edge: int, tolerance_pct: float) -> Tally:
+def _slow(window: Window, edge: int, guard: LatencyGuard) -> Tally:
     """Requests beyond the edge; the challenger's only if they are so by more than the tolerance."""
-    far_us = bins.lower_us()[min(edge, bins.BINS - 1)] * (1.0 + tolerance_pct / 100.0)
+    edge_us = float(bins.lower_us()[min(edge, bins.BINS - 1)])
+    far_us = max(edge_us * (1.0 + guard.tolerance_pct / 100.0), edge_us + 1000.0 * guard.tolerance_ms)
     far = int(np.searchsorted(bins.lower_us(), far_us))
     sums = [
         (sum(n for _, n in arm.latency), sum(n for index, n in arm.latency if index >= first))

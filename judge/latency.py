@@ -94,7 +94,8 @@ def after(evidence: Evidence, guard: LatencyGuard, window: Window) -> Evidence:
     """One window later. Until enough is known of the champion, and where an arm is empty, nothing is bet; all is remembered."""
     champion, challenger = window.champion.latency, window.challenger.latency
     if evidence.reference and champion and challenger:
-        alternatives = slowdowns.build(evidence.reference, evidence.compared, guard.floor_pct, guard.tolerance_pct)
+        tolerated = (guard.floor_pct, guard.tolerance_pct, guard.tolerance_ms)
+        alternatives = slowdowns.build(evidence.reference, evidence.compared, *tolerated)
         own, other = slowdowns.dense(challenger)[None, :], slowdowns.dense(champion)[None, :]
         known = records.unpack([evidence.row], RECORD)
         update(

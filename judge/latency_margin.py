@@ -1,8 +1,8 @@
 """Is the challenger fast enough to promote? For each guarded quantile: fewer than so many of its answers lie beyond it.
 
-"Too slow" at quantile q means that the challenger's answers beyond (1 + margin) x are at least as frequent as the champion's beyond x, its
-q-quantile. That is refuted by betting that they are rarer, as rare as the champion's own answers beyond (1 + margin) x were in the
-past. x is taken from the past; a bin that straddles (1 + margin) x counts against the challenger. judge.md section 8. One row per quantile.
+"Too slow" at quantile q means that the challenger's answers beyond y are at least as frequent as the champion's beyond x, its q-quantile, where y
+is x and the margin. That is refuted by betting that they are rarer, as rare as the champion's own answers beyond y were in the
+past. x is taken from the past; a bin that straddles y counts against the challenger. judge.md section 8. One row per quantile.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def cuts(reference: Counts, guard: LatencyGuard) -> Cuts:
     total = below[-1]
     champion = np.searchsorted(below, np.array(guard.quantiles_pct) / 100.0 * total) + 1
     champion = np.minimum(champion, bins.BINS - 1)
-    far_us = bins.lower_us()[champion] * (1.0 + guard.margin_pct / 100.0)
+    edge_us = bins.lower_us()[champion]
+    far_us = np.maximum(edge_us * (1.0 + guard.margin_pct / 100.0), edge_us + 1000.0 * guard.margin_ms)
     challenger = np.maximum(np.searchsorted(bins.lower_us(), far_us * (1.0 + 1e-12), side="right") - 1, champion)
     beyond, far = total - below[champion - 1], total - below[challenger - 1]
     rate = (beyond + 0.5) / (total + 1.0)

@@ -80,13 +80,16 @@ class ErrorRateGuard:
 class LatencyGuard:
     """May the challenger answer more slowly? Compared at every quantile from floor_pct upwards; what lies below is nobody's pain.
 
-    Tolerated: at no such quantile more than tolerance_pct slower. Too bad to promote: margin_pct or more slower at one of
-    quantiles_pct. Failed requests are not compared: they count for error_rate.
+    Tolerated: at no such quantile slower by more than tolerance_pct and more than tolerance_ms. Too bad to promote: slower by margin_pct and
+    by margin_ms or more at one of quantiles_pct. The milliseconds are for models that answer in a few: an equal version with little
+    traffic meets cold caches, and looks nearly one slower. Failed requests are not compared: they count for error_rate.
     warm_up_requests: the challenger's first requests, which meet cold caches, are left out.
     """
 
     tolerance_pct: float = 10.0
+    tolerance_ms: float = 1.0
     margin_pct: float = 30.0
+    margin_ms: float = 3.0
     floor_pct: float = 50.0
     quantiles_pct: tuple[float, ...] = (50.0, 90.0, 99.0)
     warm_up_requests: int = 50
@@ -97,6 +100,7 @@ class LatencyGuard:
 
     def __post_init__(self) -> None:
         _need(0.0 <= self.tolerance_pct < self.margin_pct <= 1000.0, "latency: need 0 <= tolerance_pct < margin_pct <= 1000")
+        _need(0.0 <= self.tolerance_ms <= self.margin_ms <= 60_000.0, "latency: need 0 <= tolerance_ms <= margin_ms <= 60000")
         _need(0.0 <= self.floor_pct < 100.0, "latency: need 0 <= floor_pct < 100")
         ascending = self.quantiles_pct == tuple(sorted(set(self.quantiles_pct)))
         inside = all(self.floor_pct <= q < 100.0 for q in self.quantiles_pct)

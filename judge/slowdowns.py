@@ -87,7 +87,7 @@ def quantile_bin(counts: Floats, part: float) -> int:
 
 
 @lru_cache(maxsize=512)
-def build(reference: Counts, compared: Counts, floor_pct: float, tolerance_pct: float) -> Dictionary:
+def build(reference: Counts, compared: Counts, floor_pct: float, tolerance_pct: float, tolerance_ms: float) -> Dictionary:
     """From the champion's past (not empty) and what the challenger showed so far (perhaps nothing)."""
     past = dense(reference)
     total = past.sum()
@@ -105,7 +105,9 @@ def build(reference: Counts, compared: Counts, floor_pct: float, tolerance_pct: 
     starts = np.concatenate([[0], _STARTS[edges]])
     lower_us = np.concatenate([[0.0], _EDGES_US[edges]])
     # a bin of the challenger belongs where its lower edge lies once the tolerance is taken off
-    moved = np.searchsorted(bins.lower_us(), lower_us * (1.0 + tolerance_pct / 100.0) * (1.0 - 1e-12))
+    tolerated_us = np.maximum(lower_us * (1.0 + tolerance_pct / 100.0), lower_us + 1000.0 * tolerance_ms)
+    tolerated_us[0] = 0.0
+    moved = np.searchsorted(bins.lower_us(), tolerated_us * (1.0 - 1e-12))
     moved = np.minimum(moved, bins.BINS - 1)
     seen1, seen0 = np.add.reduceat(dense(compared), moved), np.add.reduceat(past, starts)
     for pseudo, _ in ADAPTIVE:

@@ -21,8 +21,8 @@ _WHAT = {
 def worse(name: str, policy: Policy, base: Side, tried: Side, worst: Measure | None, p_value: float) -> str:
     """Of a guard that failed."""
     if name == "latency" and policy.latency is not None:
-        tolerated = f"Version {tried.version} answers more slowly than the {policy.latency.tolerance_pct:g} % tolerated"
-        return f"{tolerated}: {_latencies(base, worst)}{chance(p_value)}"
+        tolerated = _slack(policy.latency.tolerance_pct, policy.latency.tolerance_ms)
+        return f"Version {tried.version} answers more slowly than tolerated ({tolerated}): {_latencies(base, worst)}{chance(p_value)}"
     if name == "prediction_shift":
         return f"Version {tried.version} answers otherwise: {_shares(base, worst)}{chance(p_value)}"
     if name == "quality":
@@ -38,7 +38,8 @@ def within(name: str, policy: Policy, base: Side, tried: Side, worst: Measure | 
     if name == "latency" and policy.latency is not None:
         guard = policy.latency
         where = _listed([f"p{q:g}" for q in guard.quantiles_pct])
-        shown = f"Version {tried.version} answers no more slowly than allowed: {where} less than +{guard.margin_pct:g} % {sure}"
+        margin = _slack(guard.margin_pct, guard.margin_ms)
+        shown = f"Version {tried.version} answers no more slowly than allowed: {where} less than {margin} {sure}"
         return f"{shown}; {_latencies(base, worst)}".removesuffix("; ") + "."
     if name == "prediction_shift" and policy.prediction_shift is not None:
         points = f"{policy.prediction_shift.margin_pct:g} points {sure}"
@@ -60,6 +61,11 @@ def missing(name: str, base: Side, tried: Side, more: int | None) -> str:
     if more is None:
         return f"Nothing shown yet about the {_WHAT[name]} of {tried}."
     return f"Not enough requests to compare the {_WHAT[name]}: about {count(more)} more to {tried}."
+
+
+def _slack(pct: float, ms: float) -> str:
+    """10, 1 -> "+10 % or +1 ms": whichever is more."""
+    return f"+{pct:g} % or +{ms:g} ms" if ms else f"+{pct:g} %"
 
 
 def _latencies(base: Side, worst: Measure | None) -> str:
