@@ -10,6 +10,7 @@ from typing import Any
 # ruff: noqa: F401 - importing an extension makes its type known to ParseDict
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
+from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from envoy.extensions.filters.http.buffer.v3 import buffer_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
@@ -22,7 +23,7 @@ from .clusters import seconds
 from .settings import Settings
 
 NAME = "ingress"
-STATS_PREFIX = "slipway"  # of the counters `slipway.requests` and `slipway.errors`, read back by counts.py
+STATS_PREFIX = "slipway"  # of what is counted for the judge, read back by counts.py
 
 _MODEL, _KIND, _EPOCH = (f"%METADATA(ROUTE:slipway:{key})%" for key in ("model", "kind", "epoch"))
 _VERSION = "%METADATA(CLUSTER:slipway:version)%"
@@ -140,45 +141,64 @@ def _error_documents() -> dict[str, Any]:
 
 
 def _counters() -> list[dict[str, Any]]:
-    """What is counted when a request ends: `requests` always, then `errors` if it failed, else how long it took. `counts.py` reads it.
+    """What is counted when a request ends; `counts.py` reads it. Of each model, version, kind of route, epoch and replica:
 
-    Envoy's own request times are whole milliseconds; this histogram is fed with microseconds, and keeps two significant digits of them.
+    requests: always. errors: if it failed. latency: microseconds, if a replica answered it, and it is no error. abandoned:
+    milliseconds until the client hung up, which is the least that the answer would have taken (Envoy has no finer end of those);
+    a version so slow that clients give up would have no slow requests otherwise.
     """
     tags = [
         {"name": "model", "value_format": _MODEL},
         {"name": "version", "value_format": _VERSION},
         {"name": "kind", "value_format": _KIND},
         {"name": "epoch", "value_format": _EPOCH},
-        {"name": "replica", "value_format": "%UPSTREAM_HOST%"},
+        {"name": "replica", "value_format": "%UPSTREAM_HOST%"},  # empty if none was found
     ]
 
-    def logger(stats: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "name": "envoy.access_loggers.stats",
-            # as a typed struct, since xds-protos does not know `stats_scope` yet; Envoy 1.40 does
-            "typedConfig": {
-                "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
-                "typeUrl": _type("access_loggers.stats.v3.Config"),
-                "value": {
-                    "stats_scope": {"prefix": STATS_PREFIX, "sharing_name": STATS_PREFIX, "enable_eviction": True},
-                    **stats,
-                },
-            },
-        }
-
     def counter(name: str) -> dict[str, Any]:
-        return logger({"counters": [{"stat": {"name": name, "tags": tags}, "value_fixed": 1}]})
+        return _stats({"counters": [{"stat": {"name": name, "tags": tags}, "value_fixed": 1}]})
 
-    latency = {"stat": {"name": "latency", "tags": tags}, "unit": "Microseconds", "value_format": _DURATION_US}
-    server_error = {"op": "GE", "value": {"defaultValue": 500, "runtimeKey": "slipway.unused"}}
-    success = {"op": "LE", "value": {"defaultValue": 499, "runtimeKey": "slipway.unused"}}
-    failed = [{"statusCodeFilter": {"comparison": server_error}}, {"responseFlagFilter": {"flags": _UPSTREAM_FLAGS}}]
-    served = {"statusCodeFilter": {"comparison": success}}
+    def histogram(name: str, unit: str, value: str) -> dict[str, Any]:
+        return _stats({"histograms": [{"stat": {"name": name, "tags": tags}, "unit": unit, "value_format": value}]})
+
+    failed = [_code("GE", 500), {"responseFlagFilter": {"flags": _UPSTREAM_FLAGS}}]
+    hung_up = [_code("LE", 499), {"responseFlagFilter": {"flags": ["DC"]}}]
     return [
         counter("requests"),
         {**counter("errors"), "filter": {"orFilter": {"filters": failed}}},
-        {**logger({"histograms": [latency]}), "filter": served},
+        {**histogram("latency", "Microseconds", _DURATION_US), "filter": _answered()},
+        {**histogram("abandoned", "Milliseconds", "%DURATION%"), "filter": {"andFilter": {"filters": hung_up}}},
     ]
+
+
+def _stats(what: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": "envoy.access_loggers.stats",
+        # as a typed struct, since xds-protos does not know `stats_scope` yet; Envoy 1.40 does
+        "typedConfig": {
+            "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
+            "typeUrl": _type("access_loggers.stats.v3.Config"),
+            "value": {"stats_scope": {"prefix": STATS_PREFIX, "sharing_name": STATS_PREFIX, "enable_eviction": True}, **what},
+        },
+    }
+
+
+def _code(comparison: str, code: int) -> dict[str, Any]:
+    value = {"defaultValue": code, "runtimeKey": "slipway.unused"}
+    return {"statusCodeFilter": {"comparison": {"op": comparison, "value": value}}}
+
+
+def _answered() -> dict[str, Any]:
+    """Completely, by a replica. What broke off has other details and no duration: Envoy would log an error for each of them."""
+    return {
+        "extensionFilter": {
+            "name": "envoy.access_loggers.extension_filters.cel",
+            "typedConfig": {
+                "@type": _type("access_loggers.filters.cel.v3.ExpressionFilter"),
+                "expression": "response.code < 500 && response.code_details == 'via_upstream'",
+            },
+        }
+    }
 
 
 def _log_file(path: str) -> list[dict[str, Any]]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway import adapter, bootstrap, process
+from gateway import adapter, bootstrap, counts, process
 from gateway.settings import Settings
 from judge.samples import Sample
 from rollout import model, ports
@@ -64,10 +66,11 @@ class Site:
         self.stack.push_async_callback(gateway.stop)
         return gateway
 
-    async def envoy(self, node: str = "edge", access_log_path: str | None = None) -> asyncio.subprocess.Process:
+    async def envoy(self, node: str = "edge", **options: Any) -> asyncio.subprocess.Process:
+        """`options` of the bootstrap."""
         config, admin = self.folder / f"{node}.json", f"127.0.0.1:{free_port()}"
         ads = f"127.0.0.1:{self.ads_port}"
-        config.write_text(bootstrap.render(node, ads=ads, admin=admin, access_log_path=access_log_path), encoding="utf-8")
+        config.write_text(bootstrap.render(node, ads=ads, admin=admin, **options), encoding="utf-8")
         started = await asyncio.create_subprocess_exec(*process.argv(config, log_path=self.folder / f"{node}.log"))
         self.stack.push_async_callback(end, started)
         return started
@@ -248,3 +251,131 @@ async def test_an_access_log_that_cannot_be_written_is_told(site: Site) -> None:
     await site.envoy(access_log_path=str(site.folder / "missing" / "access.log"))
     state = await until(gateway, model.Ack.REFUSED)
     assert "access.log" in state.nodes[0].detail
+
+
+def measured(samples: tuple[Sample, ...]) -> int:
+    return sum(count for sample in samples for _, count in sample.latency)
+
+
+async def test_reading_often_forgets_nothing(site: Site) -> None:
+    """Eviction is for what nobody asked of the models for long, however often somebody reads the counts."""
+    gateway = await site.control_plane(routing(1, {1: 100}, await site.replica()))
+    await site.envoy(eviction_s=30)
+    await until(gateway, model.Ack.YES)
+    await site.version()
+
+    async def flushed() -> bool:
+        return measured(await gateway.samples(NAME)) == 1
+
+    await eventually(flushed)
+    for _ in range(300):
+        (sample,) = await gateway.samples(NAME)
+        assert (sample.requests, measured((sample,))) == (1, 1)
+
+
+async def test_what_nobody_used_for_long_is_forgotten(site: Site) -> None:
+    """Ever new epochs and replicas must not fill Envoy's memory."""
+    gateway = await site.control_plane(routing(1, {1: 100}, await site.replica()))
+    await site.envoy(eviction_s=1)
+    await until(gateway, model.Ack.YES)
+    await site.version()
+    await counted(gateway)
+
+    async def forgotten() -> bool:
+        return await gateway.samples(NAME) == ()
+
+    await eventually(forgotten)
+    await site.version()
+    (sample,) = await gateway.samples(NAME)
+    assert sample.requests == 1, "from zero again"
+
+
+async def test_a_hundred_epochs_of_many_versions_are_all_told(site: Site) -> None:
+    one = await site.replica()
+    gateway = await site.control_plane()
+    await site.envoy()
+    for epoch in range(1, 101):
+        version = 1 + epoch // 2
+        await gateway.publish(model.Routing(NAME, model.Split.of({version: 100}), epoch, ((version, (one,)),)))
+        await until(gateway, model.Ack.YES)
+        assert await site.version() == str(version)
+
+    async def flushed() -> bool:
+        return measured(await gateway.samples(NAME)) == 100
+
+    await eventually(flushed)
+    samples = await gateway.samples(NAME)
+    assert {(s.epoch, s.version, s.requests, measured((s,))) for s in samples} == {(e, 1 + e // 2, 1, 1) for e in range(1, 101)}
+    assert site.failures == []
+
+
+class Liar:
+    """Stands in for Envoy's admin interface: tells the truth about who it is, and of counts whatever a test wants."""
+
+    def __init__(self, http: aiohttp.ClientSession) -> None:
+        self.says = json.dumps({"stats": []})
+        self.status = 200
+        self.delay_s = 0.0
+        self.readings = 0
+        self.address = f"127.0.0.1:{free_port()}"
+        self.reader = counts.Reader(http, "edge", self.address)
+
+    async def start(self, stack: contextlib.AsyncExitStack) -> None:
+        app = web.Application()
+        app.router.add_get("/config_dump", self._who)
+        app.router.add_get("/stats", self._stats)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        host, port = self.address.split(":")
+        await web.TCPSite(runner, host, int(port)).start()
+
+    async def _who(self, _: web.Request) -> web.Response:
+        return web.json_response({"configs": [{"@type": "x.BootstrapConfigDump", "last_updated": "then"}]})
+
+    async def _stats(self, request: web.Request) -> web.Response:
+        histograms = request.query["type"] == "Histograms"
+        self.readings += not histograms
+        await asyncio.sleep(self.delay_s)
+        return web.Response(text='{"stats": []}' if histograms else self.says, status=self.status)
+
+
+@pytest.fixture
+async def liar(site: Site) -> Liar:
+    one = Liar(site.http)
+    await one.start(site.stack)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (200, "<html>"),
+        (200, "[]"),
+        (200, "{}"),
+        (200, '{"stats": 7}'),
+        (200, '{"stats": [7]}'),
+        (200, '{"stats": [{"name": "slipway.requests.model.m.version.1.kind.split.epoch.1.replica.", "value": -1}]}'),
+        (200, '{"stats": [{"name": "slipway.requests.model.m.version.1.kind.split.epoch.1.replica.", "value": null}]}'),
+        (503, '{"stats": []}'),
+    ],
+)
+async def test_garbage_from_the_admin_interface_makes_blind(liar: Liar, status: int, says: str) -> None:
+    liar.status, liar.says = status, says
+    with pytest.raises(counts.Unreadable):
+        await liar.reader.samples("m")
+    liar.status, liar.says = 200, '{"stats": []}'
+    assert await liar.reader.samples("m") == ()
+
+
+async def test_a_slow_admin_interface_makes_blind_in_time_and_is_not_asked_by_everybody_at_once(liar: Liar) -> None:
+    liar.delay_s = counts.READ_S * 3
+    asked = [asyncio.create_task(liar.reader.samples("m"))]
+    await asyncio.sleep(0.1)
+    asked += [asyncio.create_task(liar.reader.samples(name)) for name in ("m", "n", "o")]
+    async with asyncio.timeout(counts.READ_S * 2.5):
+        told = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(error) for error in told] == [counts.Unreadable] * 4
+    assert liar.readings == 2, "one under way, and one for all who came meanwhile"
+    liar.delay_s = 0.0
+    assert await liar.reader.samples("m") == ()

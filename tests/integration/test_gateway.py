@@ -20,6 +20,7 @@ from aiohttp import web
 
 from gateway import adapter, bootstrap, process
 from gateway.settings import Settings
+from judge import bins
 from judge.samples import Sample
 from rollout import model
 
@@ -96,6 +97,21 @@ class Edge:
         answers = await asyncio.gather(*(self.post(headers=header) for header in headers))
         assert {status for status, _, _ in answers} <= {200}
         return [headers["x-model-version"] for _, headers, _ in answers]
+
+    async def measured(self, requests: int) -> None:
+        """Until Envoy flushed the latencies of so many requests."""
+        async with asyncio.timeout(DEADLINE_S):
+            while requests != sum(count for s in await self.gateway.samples(NAME) for _, count in s.latency):
+                await asyncio.sleep(0.01)
+
+    async def logged(self, lines: int) -> list[dict[str, Any]]:
+        """The access log, once it has so many lines."""
+        found: list[dict[str, Any]] = []
+        async with asyncio.timeout(DEADLINE_S):
+            while len(found) < lines:
+                await asyncio.sleep(0.02)
+                found = [json.loads(line) for line in self.access_log.read_text(encoding="utf-8").splitlines()]
+        return found
 
     async def sums(self, name: str = NAME) -> dict[tuple[int, int], Sample]:
         """Requests and errors by (epoch, version), of all replicas together."""
@@ -273,17 +289,56 @@ async def test_outcomes_count_under_the_epoch_of_arrival(edge: Edge) -> None:
     assert {(s.epoch, s.version, s.requests, s.errors) for s in samples} == {(1, 2, 2, 1), (2, 1, 1, 0)}
 
 
-async def test_latencies_are_told_in_microseconds_for_each_replica(edge: Edge) -> None:
-    fast, slow = await edge.replica(), await edge.replica()
-    await edge.serve({1: (fast, slow)}, {1: 100})
-    answers = [await edge.post() for _ in range(40)]
-    served = Counter(json.loads(body)["replica"] for _, _, body in answers)
-    await edge.gateway.samples(NAME)
+async def test_latencies_are_those_of_the_access_log_for_each_replica(edge: Edge) -> None:
+    """All that a replica answered without failing, bin by bin; nothing is lost between Envoy's threads and the judge."""
+    replicas = (await edge.replica(), await edge.replica())
+    await edge.serve({1: replicas}, {1: 100})
+    for code in (200, 404, 500) * 20:
+        await edge.post(f"/{NAME}/predict?code={code}")
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await edge.post(f"/{NAME}/predict?do=break")
+    await edge.post(data=io.BytesIO(b"x" * (8 * 1024 * 1024 + 1)))  # 413: no replica took it
+    lines = await edge.logged(62)
+    expected = {
+        replica: Counter(
+            int(bins.index_of(line["duration_us"]))
+            for line in lines
+            if line["upstream"] == replica and line["code"] < 500 and line["duration_us"] is not None
+        )
+        for replica in replicas
+    }
+    assert sum(found.total() for found in expected.values()) == 40
+    await edge.measured(40)
     samples = {sample.replica: sample for sample in await edge.gateway.samples(NAME)}
-    for address in (fast, slow):
-        latency = samples[address].latency
-        assert sum(count for _, count in latency) == served[int(address.rpartition(":")[2])] > 0
-        assert len({index for index, _ in latency}) > 1, "whole milliseconds would be one or two bins"
+    assert samples.keys() == {*replicas, ""}
+    assert {replica: dict(samples[replica].latency) for replica in replicas} == expected
+    assert samples[""].latency == ()
+    assert sum(sample.requests for sample in samples.values()) == 62
+    assert sum(sample.errors for sample in samples.values()) == 21
+
+
+async def test_a_client_who_hangs_up_waited_at_least_so_long(edge: Edge) -> None:
+    """Else a version that answers nobody in time would be neither failing nor slow."""
+    one = await edge.replica()
+    await edge.serve({1: (one,)}, {1: 100})
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await edge.post(f"/{NAME}/predict?do=hang", timeout=aiohttp.ClientTimeout(total=0.1))
+    await edge.measured(3)
+    (sample,) = await edge.gateway.samples(NAME)
+    assert (sample.requests, sample.errors, sample.replica) == (3, 0, one)
+    assert all(0.08e6 <= bins.lower_us()[index] < TIMEOUT_S * 1e6 for index, _ in sample.latency)
+
+
+async def test_what_has_no_latency_is_no_error_of_envoy(edge: Edge) -> None:
+    """It would write one line for each, and a version that breaks off its answers would fill the disk."""
+    await edge.serve({1: (await edge.replica(),)}, {1: 100})
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await edge.post(f"/{NAME}/predict?do=break")
+    with pytest.raises(TimeoutError):
+        await edge.post(f"/{NAME}/predict?do=hang", timeout=aiohttp.ClientTimeout(total=0.1))
+    await edge.logged(2)
+    assert "][error]" not in edge.access_log.with_name("envoy.log").read_text(encoding="utf-8")
 
 
 async def test_what_is_an_error(edge: Edge) -> None:
@@ -375,12 +430,7 @@ async def test_every_request_is_one_json_line_in_the_access_log(edge: Edge) -> N
     await edge.post(f"/{NAME}/predict?do=hang", headers={"x-request-id": "slow"})
     await edge.post(f"/{NAME}/v1/predict", headers={"x-request-id": "pinned"}, data=b"12345")
     await edge.post("/nobody/predict", headers={"x-request-id": "nobody"})
-    lines: dict[str, dict[str, object]] = {}
-    async with asyncio.timeout(DEADLINE_S):
-        while len(lines) < 3:
-            text = edge.access_log.read_text(encoding="utf-8")
-            lines = {line["request_id"]: line for line in map(json.loads, text.splitlines())}
-            await asyncio.sleep(0.02)
+    lines = {line["request_id"]: line for line in await edge.logged(3)}
     slow, pinned, nobody = lines["slow"], lines["pinned"], lines["nobody"]
     assert (slow["model"], slow["version"], slow["kind"], slow["epoch"]) == (NAME, "1", "split", "1")
     assert (slow["code"], slow["flags"], slow["path"], slow["method"]) == (504, "UT", f"/{NAME}/predict?do=hang", "POST")
