@@ -86,6 +86,7 @@ async def running(options: argparse.Namespace) -> AsyncIterator[tuple[services.S
             clock=clock,
             new_id=lambda: f"r-{secrets.token_hex(5)}",
             traffic=meter.traffic,
+            latency=meter.latency,
             changes=changes,
             version="bench",
         )

@@ -116,6 +116,7 @@ class ControlPlane:
             clock=self._clock,
             new_id=lambda: f"r-{secrets.token_hex(5)}",
             traffic=self._meter.traffic,
+            latency=self._meter.latency,
             changes=self.changes,
             version=importlib.metadata.version("slipway"),
             max_body_bytes=self._settings.max_body_bytes,

@@ -65,6 +65,7 @@ class Passes:
             return 0.0
         if not isinstance(observed.deployments, model.Unknown):  # an urgent look asks for no counts
             self._meter.feed(model_name, observed.now, observed.samples)
+            observed = replace(observed, requests_per_s=self._meter.traffic(model_name).requests_per_s)
         wake_s = _idle_s(model_name)
         if rollout is not None:
             judged, facts = judging.judge(rollout, observed)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
 
-from judge.samples import Sample
+from judge.samples import NO_COUNTS, Counts, Sample, plus
 from rollout import model
 
 from .api import services
@@ -51,6 +51,14 @@ class TrafficMeter:
             requests_per_s=rate,
             versions=_shares((sample.version, *counts) for sample, counts in gained if sample.epoch == newest),
         )
+
+    def latency(self, model_name: str, version: int) -> Counts:
+        """How long this version's answers took, of all that are still counted."""
+        readings = self._readings.get(model_name)
+        found = NO_COUNTS
+        for sample in readings[-1][1] if readings else ():
+            found = plus(found, sample.latency) if sample.version == version else found
+        return found
 
 
 def _since(before: Sample | None, now: Sample) -> tuple[int, int]:

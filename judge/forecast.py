@@ -16,6 +16,7 @@ from . import bet, counts, latency_margin, records
 from . import error_rate as error_rate_kernel
 from .policy import InvalidPolicy, LatencyGuard, Policy
 from .records import Row
+from .samples import Counts
 
 Floats = NDArray[np.float64]
 
@@ -55,6 +56,17 @@ def to_pass(policy: Policy, row: Row, champion_rate: float, challenger_rate: flo
         lambda courses: np.logaddexp(*courses) - log(2.0),
         -log(policy.beta),
     )
+
+
+def latency_requests_to_pass(policy: Policy, champion: Counts, share_pct: float) -> int:
+    """As `requests_to_pass`, of the latency guard, for a challenger as fast as the champion's answers (0: nothing known of them, or not
+    guarded)."""
+    guard, share = policy.latency, _share(share_pct)
+    if guard is None or not champion:
+        return 0
+    rows = records.pack(latency_margin.fresh(len(guard.quantiles_pct)))
+    found = latency_to_pass(policy, guard, rows, latency_margin.cuts(champion, guard), share)
+    return FAR if found is None else found
 
 
 def latency_to_pass(

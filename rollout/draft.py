@@ -155,7 +155,7 @@ def check_invariants(rollout: Rollout, record: ModelRecord) -> None:
     """What must hold after every pass, whatever the world did.
 
     A version with weight had been ready; a rolled back or failed one has no weight; a promoted one has all of it and is
-    the champion; canary steps exist only beside a champion. (That weights sum to 100 is Split's own rule.)
+    the champion; canary steps exist only beside a champion; a ramp stays at or below its hold share. (That weights sum to 100 is Split's own rule.)
     """
     spec, status = rollout.spec, rollout.status
     weight = record.split.weight_pct(spec.version) if record.split else 0
@@ -164,6 +164,8 @@ def check_invariants(rollout: Rollout, record: ModelRecord) -> None:
     if status.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.FAILED):
         assert weight == 0, f"{status.phase} with weight {weight}"
         assert record.champion == spec.champion, f"{status.phase} but the champion is {record.champion}"
+    if status.phase is Phase.PROGRESSING and spec.auto is not None:
+        assert weight <= spec.auto.hold_pct, f"a ramp that holds at {spec.auto.hold_pct} % gave {weight} %"
     if status.phase is Phase.FAILED:
         assert not status.had_traffic, "failed is for those that never got traffic"
     if status.phase in (Phase.PROBATION, Phase.PROMOTED):

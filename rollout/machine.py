@@ -12,7 +12,7 @@ from datetime import timedelta
 from judge.policy import Fallback
 from judge.verdict import Label
 
-from . import commands
+from . import commands, schedule
 from .draft import Draft, Next
 from .events import Kind
 from .model import (
@@ -74,14 +74,15 @@ def _starting(draft: Draft) -> None:
     if challenger and challenger.state is DeploymentState.FAILED:
         _leave(draft, f"It could not be started: {challenger.reason}")
     elif challenger and challenger.state is DeploymentState.READY:
-        judged = draft.spec.strategy is Strategy.CANARY and draft.spec.champion is not None and len(draft.spec.steps) > 1
+        stepwise = draft.spec.auto is not None or len(draft.spec.steps) > 1
+        judged = draft.spec.strategy is Strategy.CANARY and draft.spec.champion is not None and stepwise
         if draft.requests.pause:
             draft.hold(HoldReason.PAUSED, f"by {draft.requests.pause.actor}")
         elif judged and not (champion and champion.endpoints):
             draft.hold(HoldReason.REPLICAS_DOWN, "the champion has no ready replica to compare with")
         elif judged:
             draft.move(Phase.PROGRESSING, f"Ready; canary of {draft.here} against version {draft.spec.champion}.")
-            _to_step(draft, 0)
+            _begin(draft)
         else:
             why = "No version served before it." if draft.spec.champion is None else "Blue-green: switch at once."
             _promote(draft, why)
@@ -98,17 +99,18 @@ def _progressing(draft: Draft) -> None:
     if draft.requests.promote:
         _promote(draft, f"Promoted by {draft.requests.promote.actor} without waiting for the judge.")
         return
-    _to_step(draft, draft.status.step)
+    _keep(draft)
     _clock_step(draft)
     _hold_for_replicas(draft)
     _hold_for_sight(draft)
+    _hold_for_guards(draft)
     if draft.status.phase is Phase.ROLLING_BACK:
         return
     if draft.requests.pause:
         draft.hold(HoldReason.PAUSED, f"by {draft.requests.pause.actor}")
     _restart_clock(draft)
     if not draft.holds and draft.status.step_since is not None:
-        _try_next_step(draft)
+        (_try_next_step if draft.spec.auto is None else _try_next_share)(draft)
     elif not draft.holds:
         draft.say("Waiting until the gateway has acknowledged the split.")
     else:
@@ -144,13 +146,64 @@ def _try_next_step(draft: Draft) -> None:
     elif done and not is_last:
         _to_step(draft, status.step + 1)
     elif lasted >= timedelta(seconds=max(spec.policy.insufficient_deadline_s, step.min_s)):
-        _insufficient(draft, f"{where}: the evidence did not suffice within {lasted.total_seconds():.0f} s.")
+        _insufficient(draft, f"{where}: inconclusive, the evidence did not suffice within {lasted.total_seconds():.0f} s.")
     elif seen < step.requests:
         draft.say(f"{where}: {seen} of {step.requests} requests seen.")
     elif not done:
         draft.say(f"{where}: {lasted.total_seconds():.0f} of {step.min_s:g} s passed.")
     else:
         draft.say(f"{where}: {status.verdict.reason if status.verdict else 'nothing judged yet.'}")
+
+
+def _try_next_share(draft: Draft) -> None:
+    """Of a ramp: to a larger share if the budget allows it, to all traffic once the verdict is `pass` and the bake time is over."""
+    spec, status, ramp = draft.spec, draft.status, draft.spec.auto
+    assert status.step_since is not None
+    assert ramp is not None
+    lasted = draft.now - status.step_since
+    share = schedule.following(ramp, status.weight_pct, draft.observed.requests_per_s, status.verdict)
+    here = f"{status.weight_pct} % to version {spec.version}"
+    passed = status.verdict is not None and status.verdict.label is Label.PASS
+    baked = lasted >= timedelta(seconds=ramp.bake_s)
+    if share.weight_pct > status.weight_pct:
+        _to_share(draft, share, status.step + 1)
+    elif passed and baked and status.weight_pct >= ramp.hold_pct:
+        assert status.verdict is not None
+        _promote(draft, status.verdict.reason)
+    elif lasted >= timedelta(seconds=max(spec.policy.insufficient_deadline_s, ramp.bake_s)):
+        _insufficient(draft, f"{here}: inconclusive, the evidence did not suffice within {lasted.total_seconds():.0f} s.")
+    elif status.weight_pct < ramp.hold_pct:
+        draft.say(f"{here}: {share.why}.")
+    elif not passed:
+        draft.say(f"{here}: {status.verdict.reason if status.verdict else 'nothing judged yet.'}")
+    else:
+        draft.say(f"{here}: {lasted.total_seconds():.0f} of {ramp.bake_s:g} s baked.")
+
+
+def _to_share(draft: Draft, share: schedule.Share, step: int) -> None:
+    spec = draft.spec
+    sentence = f"{share.weight_pct} % of the traffic to version {spec.version}: {share.why}."
+    draft.status = replace(draft.status, step=step, weight_pct=share.weight_pct, step_since=None, message=sentence)
+    draft.tell(Kind.STEP, sentence, step=step, weight_pct=share.weight_pct)
+    _keep(draft)
+
+
+def _begin(draft: Draft) -> None:
+    """The first share of a canary."""
+    if draft.spec.auto is None:
+        _to_step(draft, 0)
+    else:
+        _to_share(draft, schedule.first(draft.spec.auto, draft.observed.requests_per_s), 0)
+
+
+def _keep(draft: Draft) -> None:
+    """The split stays that of the step."""
+    if draft.spec.auto is None:
+        _to_step(draft, draft.status.step)
+        return
+    spec, weight = draft.spec, draft.status.weight_pct
+    assert spec.champion is not None
+    draft.set_split(Split.of({spec.champion: 100 - weight, spec.version: weight}))
 
 
 def _insufficient(draft: Draft, sentence: str) -> None:
@@ -178,7 +231,8 @@ def _to_step(draft: Draft, index: int) -> None:
 
 
 def _promote(draft: Draft, why: str) -> None:
-    draft.status = replace(draft.status, decided_at=draft.now, reason=why, step=len(draft.spec.steps) - 1)
+    last = draft.status.step if draft.spec.auto else len(draft.spec.steps) - 1
+    draft.status = replace(draft.status, decided_at=draft.now, reason=why, step=last)
     draft.set_split(Split.of({draft.spec.version: 100}))
     draft.move(Phase.PROMOTING, f"All traffic to {draft.here}. {why}")
 
@@ -314,6 +368,12 @@ def _hold_for_sight(draft: Draft) -> None:
     draft.hold(HoldReason.BLIND, verdict.reason)
     if policy.on_blind is Fallback.ROLL_BACK and draft.held_for_s(HoldReason.BLIND) >= policy.blind_deadline_s:
         _leave(draft, f"Nothing could be seen for {policy.blind_deadline_s:g} s, and the policy says roll back.")
+
+
+def _hold_for_guards(draft: Draft) -> None:
+    """A guard that only holds: nothing moves on until a person says promote or abort."""
+    for finding in draft.status.verdict.holding if draft.status.verdict else ():
+        draft.hold(HoldReason.GUARD_HOLDS, f"{finding.sentence} `promote` it all the same, or `abort`.")
 
 
 _PHASES = {

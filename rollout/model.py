@@ -50,6 +50,7 @@ class HoldReason(StrEnum):
     PAUSED = "paused"  # a person asked for it
     INSUFFICIENT = "insufficient"  # the evidence did not suffice until its deadline
     BLIND = "blind"  # the gateway's counts cannot be read
+    GUARD_HOLDS = "guard_holds"  # a guard failed of which the policy says that a person shall look
     REPLICAS_DOWN = "replicas_down"  # a side has no ready replica
     GATEWAY_AWAY = "gateway_away"  # no gateway is connected
     GATEWAY_REFUSED = "gateway_refused"  # a gateway refused the configuration
@@ -110,6 +111,31 @@ def check_steps(steps: tuple[Step, ...]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Ramp:
+    """A canary without fixed steps: the share follows the evidence (see `schedule`).
+
+    bad_requests: the budget, bad answers that a regression may cost within reaction_s, the time from a reading to the challenger being off
+    the traffic. hold_pct: the largest share before the promotion. bake_s: time at that share, at least: what a slow schedule really buys is
+    time for failures that come late.
+    """
+
+    bad_requests: float = 20.0
+    hold_pct: int = 50
+    bake_s: float = 60.0
+    reaction_s: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.bad_requests <= 1e6:
+            raise Invalid("auto", "bad_requests must be 0.1 to 1000000")
+        if not 1 <= self.hold_pct <= 99:
+            raise Invalid("auto", "hold_pct must be 1 to 99")
+        if not 0 <= self.bake_s <= 30 * 86400:
+            raise Invalid("auto", "bake_s must be 0 to 30 days")
+        if not 0.1 <= self.reaction_s <= 3600:
+            raise Invalid("auto", "reaction_s must be 0.1 to 3600")
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """What was asked for; never changed. `champion` is the version that served when the rollout was made (None: first ship)."""
 
@@ -117,11 +143,12 @@ class Spec:
     version: int
     champion: int | None
     strategy: Strategy = Strategy.CANARY
-    steps: tuple[Step, ...] = DEFAULT_STEPS
+    steps: tuple[Step, ...] = DEFAULT_STEPS  # without meaning where there is a ramp
     policy: Policy = field(default_factory=Policy)
     replicas: int = 1
     start_deadline_s: float = 180.0
     probation_s: float = 600.0
+    auto: Ramp | None = None
     actor: str = "anonymous"
     note: str = ""
     retry_of: str | None = None
@@ -164,7 +191,8 @@ class Status:
 
     phase: Phase
     phase_since: datetime
-    step: int = 0
+    step: int = 0  # from 0; of a ramp: how often the share has risen
+    weight_pct: int = 0  # of a ramp: the challenger's share
     step_since: datetime | None = None  # when the step's split was first seen acknowledged
     step_base: int = 0  # challenger requests judged before this step began
     holds: tuple[Hold, ...] = ()
@@ -304,3 +332,4 @@ class Observed:
     gateway: GatewayState | Unknown = Unknown("not asked")
     samples: tuple[Sample, ...] | Unknown = Unknown("not asked")
     alias: int | Unknown | None = Unknown("not asked")
+    requests_per_s: float | None = None  # all traffic of the model in the last seconds; None: not known

@@ -37,7 +37,7 @@ Steps = Annotated[
         "--steps",
         metavar="WEIGHTS",
         help="Weights in percent, rising to 100: `1,5,20,50,100`. A step may say how many requests must be judged and how long it "
-        "lasts at least: `5:500:10m`.",
+        "lasts at least: `5:500:10m`. `auto`: the share follows the evidence; `auto:10m` bakes ten minutes at half of the traffic.",
     ),
 ]
 PolicyFile = Annotated[
@@ -122,7 +122,10 @@ def request_body(
 ) -> dict[str, Any]:
     """What was not given is left out: the control plane knows the defaults."""
     body: dict[str, Any] = {"model": model, "version": version, "strategy": str(strategy), "replicas": replicas, "note": note}
-    if steps is not None:
+    if steps is not None and steps.split(":")[0] == "auto":
+        bake = steps.removeprefix("auto").removeprefix(":")
+        body["auto"] = {"bake_s": _duration("--steps", bake)} if bake else {}
+    elif steps is not None:
         body["steps"] = parse_steps(steps)
     if policy is not None:
         body["policy"] = read_policy(policy)

@@ -70,4 +70,4 @@ def _when(text: str, now: datetime) -> str:
 
 
 def _step(step: Json | None) -> str:
-    return f"{step['index']}/{step['count']} at {step['weight_pct']} %" if step else ""
+    return f"{step['index']}/{step['count'] or 'auto'} at {step['weight_pct']} %" if step else ""

@@ -69,7 +69,7 @@ def header(rollout: Json, now: datetime, paper: Paper) -> RenderableType:
     title.append(f"v{rollout['version']}", "bold")
     title.append(f"  {rollout['strategy']}")
     if (step := rollout["step"]) and (phase == "progressing" or not rollout["open"]) and phase != "promoted":
-        title.append(f", step {step['index']} of {step['count']}{dot} {step['weight_pct']} %")
+        title.append(f", step {step['index']}{_of(step)}{dot} {step['weight_pct']} %")
     title.append(f"{dot} {_age(rollout, now)}", "dim")
     lines = [title, Text(f"rollout {rollout['id']} by {rollout['actor']}" + _note(rollout["note"]), "dim")]
     reason, message = rollout["reason"], rollout["message"]
@@ -97,7 +97,7 @@ def state(rollout: Json) -> str:
     """The line without its sentence. The same state gives the same words, so that changes can be told from progress."""
     parts = [f"{rollout['model']} v{rollout['version']}", words(rollout["phase"])]
     if (step := rollout["step"]) and rollout["phase"] == "progressing":
-        parts.append(f"step {step['index']} of {step['count']} ({step['weight_pct']} %)")
+        parts.append(f"step {step['index']}{_of(step)} ({step['weight_pct']} %)")
     if rollout["open"] and rollout["split"]:
         parts.append(f"split {split(rollout['split'])}")
     if verdict := rollout["verdict"]:
@@ -192,3 +192,8 @@ def hold(entry: Json, now: datetime, paper: Paper) -> Text:
 def _intent(verb: str, intent: Json, now: datetime) -> Text:
     reason = f": {intent['reason']}" if intent["reason"] else ""
     return Text(f"{verb} asked by {intent['actor']}, {times.ago(times.moment(intent['at']), now)}{reason}", "dim")
+
+
+def _of(step: Json) -> str:
+    """How many steps there are; a ramp does not know."""
+    return f" of {step['count']}" if step["count"] else ""

@@ -26,6 +26,10 @@ async def spec(services: Services, body: schemas.RolloutBody, actor: str) -> mod
         )
     if body.steps is not None and body.strategy is not model.Strategy.CANARY:
         raise Unprocessable("steps", f"{body.strategy.value} switches at once and has no steps; leave them out, or use canary")
+    if body.auto is not None and body.strategy is not model.Strategy.CANARY:
+        raise Unprocessable("auto", f"{body.strategy.value} switches at once and has no ramp; leave it out, or use canary")
+    if body.auto is not None and body.steps is not None:
+        raise Unprocessable("auto", "give either steps or auto: with auto the share follows the evidence")
     record = await services.store.record(body.model)
     made = model.Spec(
         model=body.model,
@@ -33,6 +37,7 @@ async def spec(services: Services, body: schemas.RolloutBody, actor: str) -> mod
         champion=record.champion if record else None,
         strategy=body.strategy,
         steps=body.steps if body.steps is not None else model.DEFAULT_STEPS,
+        auto=body.auto,
         policy=body.policy,
         replicas=body.replicas,
         start_deadline_s=body.start_deadline_s,

@@ -42,7 +42,8 @@ async def plan(services: Services, call: Caller, body: schemas.RolloutBody) -> s
     traffic = services.traffic(spec.model)
     champion = next((each for each in traffic.versions if each.version == spec.champion and each.requests), None)
     error_rate = champion.errors / champion.requests if champion else None
-    found = preview.preview(spec, requests_per_s=traffic.requests_per_s, error_rate=error_rate)
+    latency = services.latency(spec.model, spec.champion) if spec.champion is not None else ()
+    found = preview.preview(spec, requests_per_s=traffic.requests_per_s, error_rate=error_rate, latency=latency)
     return schemas.Plan(
         model=spec.model,
         version=spec.version,

@@ -76,6 +76,13 @@ class RolloutBody(Body):
             "Left out: 1, 5, 20, 50, 100 with 100 requests each.",
         ),
     ] = None
+    auto: Annotated[
+        domain.Ramp | None,
+        Field(
+            description="Of a canary instead of steps: the share follows the evidence, within a budget of bad answers. `{}` takes all "
+            "defaults: 20 bad answers at most within 4 s, hold at 50 %, bake there for 60 s."
+        ),
+    ] = None
     policy: Annotated[
         policies.Policy, Field(description="What is guarded and how strictly; what is left out keeps its default.")
     ] = policies.Policy()
@@ -129,7 +136,7 @@ class StepView(View):
     """Where a canary stands. Null for blue-green, which has no steps."""
 
     index: Annotated[int, Field(description="Counted from 1.")]
-    count: int
+    count: Annotated[int | None, Field(description="How many there are. Null: the share follows the evidence.")]
     weight_pct: int
     requests_needed: Annotated[int, Field(description="Challenger requests to be judged at this step at least.")]
     requests_seen: Annotated[int, Field(description="Challenger requests judged at this step so far.")]
@@ -144,6 +151,8 @@ class Verdict(View):
     label: verdicts.Label
     reason: str
     findings: tuple[verdicts.Finding, ...]
+    evidence: float
+    threshold: float
 
 
 class Rollout(View):
@@ -159,6 +168,7 @@ class Rollout(View):
     outcome: Annotated[domain.Phase | None, Field(description="promoted, rolled_back or failed; null while open.")]
     step: StepView | None
     steps: tuple[domain.Step, ...]
+    auto: Annotated[domain.Ramp | None, Field(description="The ramp of a canary without fixed steps.")]
     split: Annotated[tuple[Weight, ...] | None, Field(description="Desired split of the model now; null once ended.")]
     holds: tuple[Hold, ...]
     verdict: Verdict | None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from controlplane import broadcast
+from judge.samples import Counts
 from rollout import ports
 
 
@@ -35,6 +36,7 @@ class Services:
     """The ports, and the few functions by which the API touches the running loop.
 
     wake: tells the loop to look at this model now. failures: models whose last pass broke unexpectedly, with the error. traffic: what was counted lately, from memory, without waiting.
+    latency: how long a version's answers took, of all that are still counted; from memory too.
     changes: told after every save of the API; the loop tells it after its own. max_body_bytes: larger bodies get a 413.
     """
 
@@ -46,6 +48,7 @@ class Services:
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     traffic: Callable[[str], ObservedSplit]
+    latency: Callable[[str, int], Counts]
     changes: broadcast.Broadcast
     version: str
     failures: Callable[[], Mapping[str, str]] = dict

@@ -25,7 +25,8 @@ def rollout(shown: model.Rollout, record: model.ModelRecord | None) -> schemas.R
         open=shown.open,
         outcome=None if shown.open else status.phase,
         step=_step(shown),
-        steps=spec.steps if spec.strategy is model.Strategy.CANARY else (),
+        steps=spec.steps if spec.strategy is model.Strategy.CANARY and spec.auto is None else (),
+        auto=spec.auto,
         split=weights(record.split) if record is not None and shown.open else None,
         holds=_holds(status),
         verdict=_verdict(status.verdict),
@@ -139,8 +140,18 @@ def _step(shown: model.Rollout) -> schemas.StepView | None:
     spec, status = shown.spec, shown.status
     if spec.strategy is not model.Strategy.CANARY:
         return None
-    step = spec.steps[min(status.step, len(spec.steps) - 1)]
     judged = max((finding.challenger_requests for finding in status.verdict.findings), default=0) if status.verdict else 0
+    if spec.auto is not None:
+        return schemas.StepView(
+            index=status.step + 1,
+            count=None,
+            weight_pct=status.weight_pct,
+            requests_needed=0,
+            requests_seen=max(0, judged - status.step_base),
+            min_s=spec.auto.bake_s if status.weight_pct >= spec.auto.hold_pct else 0.0,
+            since=status.step_since,
+        )
+    step = spec.steps[min(status.step, len(spec.steps) - 1)]
     return schemas.StepView(
         index=min(status.step, len(spec.steps) - 1) + 1,
         count=len(spec.steps),
@@ -159,7 +170,9 @@ def _holds(status: model.Status) -> tuple[schemas.Hold, ...]:
 def _verdict(of: verdicts.Verdict | None) -> schemas.Verdict | None:
     if of is None:
         return None
-    return schemas.Verdict(judge=of.judge, label=of.label, reason=of.reason, findings=of.findings)
+    return schemas.Verdict(
+        judge=of.judge, label=of.label, reason=of.reason, findings=of.findings, evidence=of.evidence, threshold=of.threshold
+    )
 
 
 def _requests(of: model.Requests) -> schemas.Requests:

@@ -53,6 +53,7 @@ async def parts(tmp_path: Path) -> AsyncIterator[services.Services]:
         clock=lambda: NOW,
         new_id=lambda: f"r{next(numbers)}",
         traffic=lambda _: services.ObservedSplit(reason="not counted yet"),
+        latency=lambda *_: (),
         changes=broadcast.Broadcast(),
         version="0",
     )

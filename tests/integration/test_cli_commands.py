@@ -103,6 +103,7 @@ class Plane:
             clock=now,
             new_id=lambda: next(self._ids),
             traffic=meter.traffic,
+            latency=meter.latency,
             changes=self._changes,
             version="0",
         )

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from judge.policy import Fallback, Policy
+from judge.policy import Action, Fallback, Policy
 from judge.verdict import Effect, Finding, Label, Verdict
 from rollout import commands, machine, plan
 from rollout.model import (
@@ -27,6 +27,7 @@ from rollout.model import (
     ModelRecord,
     Observed,
     Phase,
+    Ramp,
     Rollout,
     Routing,
     Spec,
@@ -40,9 +41,13 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 STEPS = (Step(5, requests=10), Step(50, requests=10), Step(100))
 
 
-def verdict(label: Label, requests: int) -> Verdict:
+RAMPS = st.builds(Ramp, st.floats(0.5, 500.0), st.integers(1, 99), st.sampled_from([0.0, 10.0]), st.floats(0.5, 10.0))
+
+
+def verdict(label: Label, requests: int, *, holding: bool) -> Verdict:
     finding = Finding("error_rate", label, f"says {label}", Effect(None, None, None), 0, 2, 0, 1.3, 1.0, 0, 0, requests, 0)
-    return Verdict("test", label, (finding,))
+    shift = replace(finding, guard="prediction_shift", label=Label.FAIL, action=Action.HOLD)
+    return Verdict("test", label, (finding, shift) if holding else (finding,))
 
 
 class World(RuleBasedStateMachine):
@@ -54,13 +59,20 @@ class World(RuleBasedStateMachine):
         on_blind=st.sampled_from([Fallback.HOLD, Fallback.ROLL_BACK]),
         on_insufficient=st.sampled_from(Fallback),
         probation_s=st.sampled_from([0.0, 30.0]),
+        auto=st.one_of(st.none(), RAMPS),
     )
     def begin(
-        self, strategy: Strategy, first_ship: bool, on_blind: Fallback, on_insufficient: Fallback, probation_s: float
+        self,
+        strategy: Strategy,
+        first_ship: bool,
+        on_blind: Fallback,
+        on_insufficient: Fallback,
+        probation_s: float,
+        auto: Ramp | None,
     ) -> None:
         champion = None if first_ship else 1
         policy = Policy(on_blind=on_blind, on_insufficient=on_insufficient, blind_deadline_s=60, insufficient_deadline_s=60)
-        spec = Spec("m", 2, champion, strategy, STEPS, policy, start_deadline_s=120, probation_s=probation_s)
+        spec = Spec("m", 2, champion, strategy, STEPS, policy, start_deadline_s=120, probation_s=probation_s, auto=auto)
         self.now = START
         self.rollout: Rollout = commands.new_rollout(spec, "r1", START)
         split = None if first_ship else Split.of({1: 100})
@@ -69,7 +81,8 @@ class World(RuleBasedStateMachine):
         self.was_ready = set(self.replicas)
         self.published: Routing | None = None
         self.acked: Routing | None = None
-        self.refusing = self.gateway_away = self.registry_away = self.runtime_unknown = self.blind = False
+        self.refusing = self.gateway_away = self.registry_away = self.runtime_unknown = self.blind = self.holding = False
+        self.requests_per_s: float | None = None
         self.alias: int | None = champion
         self.judged = 0
         self.label = Label.INSUFFICIENT
@@ -97,6 +110,7 @@ class World(RuleBasedStateMachine):
             deployments=Unknown("away") if self.runtime_unknown else deployments,
             gateway=self.gateway(),
             alias=Unknown("away") if self.registry_away else self.alias,
+            requests_per_s=self.requests_per_s,
         )
 
     def do(self, action: plan.Action) -> bool:
@@ -132,12 +146,14 @@ class World(RuleBasedStateMachine):
         before = self.rollout
         if before.open and before.status.phase in (Phase.PROGRESSING, Phase.PROMOTING, Phase.PROBATION):
             label = Label.BLIND if self.blind else self.label
-            before = replace(before, status=replace(before.status, verdict=verdict(label, self.judged)))
+            before = replace(before, status=replace(before.status, verdict=verdict(label, self.judged, holding=self.holding)))
         decided = machine.advance(before, self.record, observed)
         again = machine.advance(before, self.record, observed)
         assert decided == again, "deciding twice from the same world differs"
         if decided.rollout.status.phase is not before.status.phase:
             self.moved_to(decided.rollout.status.phase)
+        elif before.status.phase is Phase.PROGRESSING:
+            self.share_moved(before.status.weight_pct, decided.rollout)
         self.rollout, self.record = decided.rollout, decided.record
         event(f"reached {self.rollout.status.phase}")
         observed = replace(observed, gateway=self.gateway())
@@ -155,6 +171,19 @@ class World(RuleBasedStateMachine):
             assert self.alias != 2, "said to be rolled back while the alias names it"
         if phase in (Phase.PROBATION, Phase.PROMOTED) and self.rollout.status.phase is Phase.PROMOTING:
             assert (weight, self.alias) == (100, 2), "said to be champion while traffic or alias are elsewhere"
+
+        if phase is Phase.PROMOTING and self.holding and self.rollout.status.phase is Phase.PROGRESSING:
+            assert self.rollout.requests.promote, "promoted by itself although a guard holds"
+
+    def share_moved(self, before: int, after: Rollout) -> None:
+        """Of a ramp: only up, only from a confirmed split, and never while something holds."""
+        now = after.status.weight_pct
+        assert now >= before, f"the share fell from {before} to {now} %"
+        if now > before:
+            assert self.acked is not None
+            assert self.acked.split.weight_pct(2) == before, "the share rose before the last one was confirmed"
+            assert not after.status.holds, "the share rose while something holds"
+            event("share rose")
 
     @rule(rounds=st.integers(1, 6))
     def all_goes_well(self, rounds: int) -> None:
@@ -176,7 +205,10 @@ class World(RuleBasedStateMachine):
         if not self.gateway_away and not self.refusing:
             self.acked = self.published
 
-    @rule(which=st.sampled_from(["refusing", "gateway_away", "registry_away", "runtime_unknown", "blind"]), on=st.booleans())
+    @rule(
+        which=st.sampled_from(["refusing", "gateway_away", "registry_away", "runtime_unknown", "blind", "holding"]),
+        on=st.booleans(),
+    )
     def outage(self, which: str, on: bool) -> None:
         setattr(self, which, on)
 
@@ -194,6 +226,10 @@ class World(RuleBasedStateMachine):
     def traffic(self, requests: int, label: Label) -> None:
         self.judged += requests
         self.label = label
+
+    @rule(requests_per_s=st.sampled_from([None, 0.0, 0.5, 200.0, 1e6]))
+    def clients_come_and_go(self, requests_per_s: float | None) -> None:
+        self.requests_per_s = requests_per_s
 
     @rule(verb=st.sampled_from(["pause", "resume", "promote", "abort", "undo"]))
     def somebody_asks(self, verb: str) -> None:
@@ -243,7 +279,8 @@ class World(RuleBasedStateMachine):
         """Heal the world and ask for an end: it must come, and everything must agree."""
         if not hasattr(self, "rollout"):
             return
-        self.refusing = self.gateway_away = self.registry_away = self.runtime_unknown = self.blind = False
+        self.refusing = self.gateway_away = self.registry_away = self.runtime_unknown = self.blind = self.holding = False
+        self.requests_per_s = 1.0
         self.rollout = commands.resume(self.rollout, Intent("ann", self.now)) if self.rollout.open else self.rollout
         self.label, self.judged = Label.PASS, self.judged + 1000
         for _ in range(40):

@@ -99,6 +99,7 @@ def parts(
         clock=lambda: NOW,
         new_id=lambda: f"r{next(numbers)}",
         traffic=lambda name: traffic.get(name, services.ObservedSplit(reason="not counted yet")),
+        latency=lambda *_: (),
         changes=changes,
         version="1.2.3",
         heartbeat_s=0.05,

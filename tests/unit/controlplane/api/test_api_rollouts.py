@@ -225,7 +225,9 @@ async def test_a_rollout_in_the_middle_is_shown_and_explained(client: httpx.Asyn
     expected = {"index": 2, "count": 5, "weight_pct": 5, "requests_needed": 100, "requests_seen": 50, "min_s": 0.0}
     assert shown["step"] == expected | {"since": "2026-11-23T12:00:00Z"}
     assert (shown["verdict"]["label"], shown["verdict"]["reason"]) == ("insufficient", sentence)
-    assert shown["verdict"]["findings"][0]["effect"] == {"ratio": None, "low": 0.5, "high": None, "of": "error rate"}, "JSON has no infinity"
+    assert shown["verdict"]["findings"][0]["effect"] == {"ratio": None, "low": 0.5, "high": None, "of": "error rate"}, (
+        "JSON has no infinity"
+    )
     assert shown["holds"] == [{"reason": "insufficient", "since": "2026-11-23T12:00:00Z", "detail": "an hour without traffic"}]
     why = (await client.get("/rollouts/r1/explain")).json()
     assert why["sentences"] == [
