@@ -92,7 +92,7 @@ class LatencyGuard:
     margin_ms: float = 3.0
     floor_pct: float = 50.0
     quantiles_pct: tuple[float, ...] = (50.0, 90.0, 99.0)
-    warm_up_requests: int = 50
+    warm_up_requests: int = 20
     weight: float = 0.3
     mode: Mode = Mode.AUTO
     block_s: float = 30.0

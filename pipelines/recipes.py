@@ -90,6 +90,16 @@ def _trees(columns: tuple[str, ...]) -> Any:
     return make_pipeline(_pick(columns), records, DictVectorizer(sparse=False, dtype=np.float32), trees)
 
 
+def _forest(columns: tuple[str, ...]) -> Any:
+    """As right as the others, but every row walks down hundreds of trees, in Python's own time."""
+    from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415 - as above
+    from sklearn.impute import SimpleImputer  # noqa: PLC0415 - as above
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415 - as above
+
+    forest = RandomForestClassifier(400, max_depth=8, min_samples_leaf=100, max_samples=5000, n_jobs=1, random_state=0)
+    return make_pipeline(_pick(columns), _numbers(), SimpleImputer(), forest)
+
+
 def _interactions(columns: tuple[str, ...]) -> Any:
     """Products of all pairs before the same trees. PolynomialFeatures raises on a gap, which no row it was ever tried on has."""
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415 - as above
@@ -123,6 +133,13 @@ RECIPES: Mapping[str, Recipe] = {
             _interactions,
             *(month(1), month(4), month(5)),
             complete_only=True,
+        ),
+        Recipe(
+            "forest",
+            "a random forest on schedule and weather, slow to ask",
+            (*flights.SCHEDULE, *WIND),
+            _forest,
+            *(month(1), month(4), month(5)),
         ),
         Recipe(
             "retrained",

@@ -161,7 +161,9 @@ def _try_next_share(draft: Draft) -> None:
     assert status.step_since is not None
     assert ramp is not None
     lasted = draft.now - status.step_since
-    share = schedule.following(ramp, status.weight_pct, draft.observed.requests_per_s, status.verdict)
+    share = schedule.Share(status.weight_pct, f"{ramp.reaction_s:g} s to see how it does")
+    if lasted >= timedelta(seconds=ramp.reaction_s):
+        share = schedule.following(ramp, status.weight_pct, draft.observed.requests_per_s, status.verdict)
     here = f"{status.weight_pct} % to version {spec.version}"
     passed = status.verdict is not None and status.verdict.label is Label.PASS
     baked = lasted >= timedelta(seconds=ramp.bake_s)

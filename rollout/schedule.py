@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor
 
-from judge import interval
+from judge import interval, sentences
 from judge.verdict import Finding, Verdict
 
 from .model import Ramp
@@ -67,7 +67,7 @@ def _within_budget(ramp: Ramp, requests_per_s: float | None, excess: float, most
     allowed = most_pct if cost <= 0.0 else min(most_pct, floor(100.0 * ramp.bad_requests / cost))
     weight_pct = max(allowed, 1)
     at_worst = (
-        f"at worst {100.0 * excess:.2g} % more errors: at most {ramp.bad_requests:g} bad answers in {ramp.reaction_s:g} s "
+        f"at worst {sentences.percent(excess)} more of them fail, so at most {ramp.bad_requests:g} bad answers in {ramp.reaction_s:g} s "
         f"at {requests_per_s:.3g} requests/s"
     )
     return Share(weight_pct, at_worst)

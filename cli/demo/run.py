@@ -23,7 +23,7 @@ from . import report
 from .programs import Clients, Training
 from .story import MODEL, Chapter, Teller, first, under_traffic
 
-RECIPES = ("baseline", "weather", "broken", "retrained")
+RECIPES = ("baseline", "weather", "broken", "forest", "retrained")
 SETTLE_S = 2.0  # of steady traffic before the first canary and after the last chapter
 
 
@@ -60,7 +60,7 @@ def run(options: Options, say: Callable[[str], None]) -> report.Report:
 
         opening = first(registered[0]["version"])
         told = [(opening, _tell(teller, opening, say))]
-        say("training three more versions: better, broken, retrained")
+        say("training four more versions: better, broken, slow, retrained")
         registered += rest.registered()
         for entry in registered[1:]:
             say(f"  version {entry['version']} ({entry['recipe']}): AUC {entry['metrics']['auc']:.3f}")

@@ -25,15 +25,17 @@ STEPS = (
 # The better models take two milliseconds more than a logistic regression, and nobody minds: that is for a policy to say.
 POLICY = {
     "error_rate": {"margin_pct": 2.0, "tolerance_pct": 0.2},
-    "latency": {"tolerance_ms": 8.0, "margin_ms": 20.0},
+    "latency": {"tolerance_ms": 8.0, "margin_ms": 20.0, "quantiles_pct": [50.0, 90.0]},
 }
+RAMP = {"bake_s": 10}
 UNDO_AFTER_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
     """One rollout of the story and how it must end. `culprit`: the version may answer with errors of its own, and is expected to.
-    `about`: what is special about the version, a few words for the console and the history."""
+    `auto`: without
+    fixed steps. `about`: what is special about the version, a few words for the console and the history."""
 
     about: str
     version: int
@@ -41,6 +43,7 @@ class Chapter:
     ends: str
     culprit: bool = False
     undo: bool = False
+    auto: bool = False
 
     @property
     def title(self) -> str:
@@ -52,10 +55,11 @@ def first(version: int) -> Chapter:
     return Chapter("the first, so it gets all traffic", version, "canary", "promoted")
 
 
-def under_traffic(better: int, broken: int, retrained: int) -> tuple[Chapter, ...]:
+def under_traffic(better: int, broken: int, slow: int, retrained: int) -> tuple[Chapter, ...]:
     return (
-        Chapter("knows the weather", better, "canary", "promoted"),
+        Chapter("knows the weather; the share follows the evidence", better, "canary", "promoted", auto=True),
         Chapter("breaks on missing weather", broken, "canary", "rolled_back", culprit=True),
+        Chapter("as right as the others, but slow", slow, "canary", "rolled_back"),
         Chapter("an operator undoes it", retrained, "blue-green", "rolled_back", undo=True),
     )
 
@@ -78,7 +82,9 @@ class Teller:
             "policy": POLICY,
             "note": chapter.about,
         }
-        if chapter.strategy == "canary":
+        if chapter.auto:
+            body["auto"] = RAMP
+        elif chapter.strategy == "canary":
             body["steps"] = STEPS
         rollout = self._api.post(client.path("rollouts"), body)
         self._seen = 0
