@@ -84,9 +84,10 @@ class TimedStore(sql.SqlStore):
         facts: Sequence[events.Event],
         *,
         idempotency: ports.Idempotency | None = None,
+        reading: model.Reading | None = None,
     ) -> None:
         with self.marks.span("store.save"):
-            await super().save(rollout, record, facts, idempotency=idempotency)
+            await super().save(rollout, record, facts, idempotency=idempotency, reading=reading)
 
 
 class TimedGateway(gateways.EnvoyGateway):

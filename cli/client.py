@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PREFIX = "/api/v1"
 RETRY_PAUSE_S = 0.2
 STREAM_SILENCE_S = 30.0  # the server sends a heartbeat more often than that; longer silence means the connection is dead
+DOWNLOAD_S = 60.0  # a picture is drawn from a replay
 
 _CODES = {400: Exit.USAGE, 404: Exit.NOT_FOUND, 409: Exit.CONFLICT, 413: Exit.USAGE, 422: Exit.USAGE}
 
@@ -61,6 +62,15 @@ class Api:
 
     def get(self, url: str, query: Mapping[str, Any] | None = None) -> Any:
         return self._once_more(lambda: self._http.get(url, params=_given(query)))
+
+    def download(self, url: str) -> bytes:
+        """What is no JSON: a picture."""
+        try:
+            answer = self._http.get(url, timeout=DOWNLOAD_S)
+        except self._httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        self._check(answer)
+        return bytes(answer.content)
 
     def post(self, url: str, body: Mapping[str, Any]) -> Any:
         """Asked twice at most, under one key: the second time the control plane answers what it answered the first time."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SECTIONS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
     ("Local stack", (stack.up, stack.down, demo.demo)),
-    ("Look", (models.models, status.status, watch.watch, history.history, history.explain)),
+    ("Look", (models.models, status.status, watch.watch, history.history, history.explain, history.replay)),
     ("Ship", (start.plan, start.start)),
     ("Steer a rollout", (verbs.promote, verbs.pause, verbs.resume, verbs.abort, verbs.retry, verbs.undo)),
 )

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rollout import commands, draft, events, judging, machine, model, ports
+from rollout import commands, draft, judging, machine, model, ports
 from rollout import plan as planning
 
 from .apply import Applied, apply, unless
@@ -41,6 +41,7 @@ class Passes:
         tick_s: float,
         observe_timeout_s: float,
         drain_s: float,
+        keep_readings: timedelta = timedelta(days=30),
     ) -> None:
         self._outside = outside
         self._observer = Observer(outside, clock=clock, timeout_s=observe_timeout_s)
@@ -49,6 +50,7 @@ class Passes:
         self._meter = meter
         self._tick_s = tick_s
         self._drain_s = drain_s
+        self._keep_readings = keep_readings
         self._outbox_retry_at: dict[str, datetime] = {}
         self._idle_turns = asyncio.Semaphore(IDLE_AT_ONCE)
 
@@ -68,10 +70,10 @@ class Passes:
             observed = replace(observed, requests_per_s=self._meter.traffic(model_name).requests_per_s)
         wake_s = _idle_s(model_name)
         if rollout is not None:
-            judged, facts = judging.judge(rollout, observed)
-            decided = machine.advance(judged, record, observed)
+            judged = judging.judge(rollout, observed)
+            decided = machine.advance(judged.rollout, record, observed)
             try:
-                rollout, record = await self._save(rollout, record, decided, facts)
+                rollout, record = await self._save(rollout, record, decided, judged)
             except ports.Stale:
                 return 0.0
             wake_s = 0.0 if decided.again else self._tick_s
@@ -96,14 +98,17 @@ class Passes:
             return await self._observer.observe(record, None)
 
     async def _save(
-        self, rollout: model.Rollout, record: model.ModelRecord, decided: draft.Next, facts: tuple[events.Event, ...]
+        self, rollout: model.Rollout, record: model.ModelRecord, decided: draft.Next, judged: judging.Judged
     ) -> tuple[model.Rollout, model.ModelRecord]:
         """Write down what was decided, if anything changed; then tell those who wait."""
         if decided.rollout == rollout and decided.record == record:
             return rollout, record
         record_changed = decided.record != record
-        story = (*facts, *decided.events)
-        await self._outside.store.save(decided.rollout, decided.record if record_changed else None, story)
+        story = (*judged.facts, *decided.events)
+        changed = decided.record if record_changed else None
+        await self._outside.store.save(decided.rollout, changed, story, reading=judged.reading)
+        if not decided.rollout.open:
+            await self._outside.store.forget_readings(self._clock() - self._keep_readings)
         self._changes.publish(record.model)
         for fact in story:
             log.info(fact.sentence, extra={"model": fact.model, "rollout": fact.rollout_id, "kind": fact.kind.value})

@@ -7,17 +7,17 @@ challenger runs alone and is held against the champion's past.
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from judge.ceiling import decide_alone, observe_baseline
 from judge.decide import decide
-from judge.evidence import State, fresh
+from judge.evidence import VERSION, State, fresh
 from judge.samples import Sample
 from judge.verdict import Label, Verdict
 
 from . import commands
 from .events import Event, Kind
-from .model import Observed, Phase, Rollout, Strategy, Unknown
+from .model import Observed, Phase, Reading, Rollout, Strategy, Unknown
 
 SIDE_BY_SIDE = 0.8  # of alpha: most releases that are bad show it on the steps
 
@@ -29,26 +29,52 @@ def looks(rollout: Rollout) -> bool:
     return rollout.status.phase in _LOOKING and rollout.spec.champion is not None
 
 
-def judge(rollout: Rollout, observed: Observed) -> tuple[Rollout, tuple[Event, ...]]:
-    """The rollout with the judge's new state and verdict, and an event when the label changed.
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The rollout with the judge's new state and verdict, an event when the label changed, and what was new in the counts."""
+
+    rollout: Rollout
+    facts: tuple[Event, ...] = ()
+    reading: Reading | None = None
+
+
+def judge(rollout: Rollout, observed: Observed) -> Judged:
+    """Ask the judge about what was observed.
 
     The first readable counts only set the cursor: what happened before the rollout is not held for or against it.
     Somebody who asked to leave is not kept waiting for a verdict: nothing was asked of the gateway then.
     """
     if not looks(rollout) or commands.urgent(rollout):
-        return rollout, ()
-    samples = None if isinstance(observed.samples, Unknown) else observed.samples
-    blind_reason = observed.samples.reason if isinstance(observed.samples, Unknown) else ""
-    state = rollout.status.judge
-    if state is None:
-        if samples is not None:
-            state = replace(fresh(zlib.crc32(rollout.id.encode())), cursor=_base(samples))
-        return replace(rollout, status=replace(rollout.status, judge=state)), ()
-    after, verdict = _ask(rollout, state, samples, observed.now.timestamp(), blind_reason)
+        return Judged(rollout)
+    state, reading = rollout.status.judge, None
+    if state is not None and state.version != VERSION:  # written by an earlier slipway: its evidence means something else
+        state = None
+    if isinstance(observed.samples, Unknown):
+        if state is None:
+            return Judged(rollout)
+        after, verdict = _ask(rollout, state, None, observed.now.timestamp(), observed.samples.reason)
+    else:
+        samples = _changed(state, observed.samples)
+        reading = Reading(observed.now, rollout.status.phase, samples) if samples or state is None else None
+        after, verdict = question(rollout, state, Reading(observed.now, rollout.status.phase, samples))
     before = rollout.status.verdict
     status = replace(rollout.status, judge=after, verdict=verdict or before)
     told = verdict is not None and (before is None or before.label is not verdict.label)
-    return replace(rollout, status=status), (_event(rollout, observed, verdict),) if told and verdict else ()
+    facts = (_event(rollout, observed, verdict),) if told and verdict else ()
+    return Judged(replace(rollout, status=status), facts, reading)
+
+
+def question(rollout: Rollout, state: State | None, reading: Reading) -> tuple[State, Verdict | None]:
+    """What the judge makes of one reading, with the question of its phase; the same for a live rollout and for a replay."""
+    if state is None:
+        return replace(fresh(zlib.crc32(rollout.id.encode())), cursor=_base(reading.samples)), None
+    at = replace(rollout, status=replace(rollout.status, phase=reading.phase))
+    return _ask(at, state, reading.samples, reading.at.timestamp(), "")
+
+
+def _changed(state: State | None, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    known = {sample.key: sample for sample in state.cursor} if state else {}
+    return tuple(sample for sample in samples if known.get(sample.key) != sample)
 
 
 def _ask(

@@ -225,6 +225,18 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What the judge was given in one pass of a rollout, stored with what it made of it, so that it can be asked again.
+
+    samples: cumulative counts, those that changed since the reading before; the first holds all.
+    """
+
+    at: datetime
+    phase: Phase
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryNote:
     """Something the registry should be told when it listens: an alias, or tags on a version. Not waited for."""
 

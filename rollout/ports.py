@@ -159,9 +159,10 @@ class Store(Protocol):
         facts: Sequence[events.Event],
         *,
         idempotency: Idempotency | None = None,
+        reading: model.Reading | None = None,
     ) -> None:
         """Compare-and-swap on the revisions given (what is stored must have exactly these), both raised by one, with the
-        events, in one transaction. Raises Stale and writes nothing if either revision is not the stored one. A record
+        events and what the judge of the rollout was given, in one transaction. Raises Stale and writes nothing if either revision is not the stored one. A record
         with revision 0 is new."""
         ...
 
@@ -169,6 +170,14 @@ class Store(Protocol):
         self, *, rollout_id: str | None = None, model_name: str | None = None, after: int = 0, limit: int = 1000
     ) -> Sequence[events.Stored]:
         """Oldest first, by sequence number above `after`."""
+        ...
+
+    async def readings(self, rollout_id: str) -> Sequence[model.Reading]:
+        """All that the judge of this rollout was given, oldest first."""
+        ...
+
+    async def forget_readings(self, before: datetime) -> int:
+        """Drop readings older than this, of rollouts that have ended; at most a few thousand at a time. How many."""
         ...
 
     async def recall(self, key: str) -> Idempotency | None:

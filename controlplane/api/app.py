@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from . import errors, health, models, rollouts, verbs
+from . import errors, health, models, replays, rollouts, verbs
 from .guards import Guards
 from .links import PREFIX
 from .services import Services
@@ -50,6 +50,7 @@ def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
     app.include_router(models.router, prefix=PREFIX)
     app.include_router(rollouts.router, prefix=PREFIX)
     app.include_router(verbs.router, prefix=PREFIX)
+    app.include_router(replays.router, prefix=PREFIX)
     app.include_router(health.router, prefix=PREFIX)
     app.include_router(health.router, include_in_schema=False)  # where supervisors look for it
     _problems_are_problems(app)

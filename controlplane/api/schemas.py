@@ -94,6 +94,16 @@ class RolloutBody(Body):
     note: Annotated[Text, Field(description="Why, for the history.")] = ""
 
 
+class ReplayBody(Body):
+    """By which rules to judge again. The whole body may be left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"policy": {"alpha": 0.05}}]})
+
+    policy: Annotated[policies.Policy | None, Field(description="Left out: the rollout's own, to see that it reproduces.")] = (
+        None
+    )
+
+
 class ReasonBody(Body):
     """Why something is asked for. The whole body may be left out."""
 
@@ -369,3 +379,41 @@ class Readiness(View):
     registry: Part
     gateway: Part
     loop: Part
+
+
+class ReplayedGuard(View):
+    """One guard after one reading; numbers as in a finding."""
+
+    guard: str
+    label: verdicts.Label
+    evidence: float
+    threshold: float
+    promotion_evidence: float
+    promotion_threshold: float
+    effect: verdicts.Effect
+
+
+class ReplayedLook(View):
+    at: datetime
+    phase: domain.Phase
+    share_pct: Annotated[float | None, Field(description="The challenger's part of the requests that came with this reading.")]
+    label: verdicts.Label
+    evidence: float
+    threshold: float
+    guards: tuple[ReplayedGuard, ...]
+
+
+class Replay(View):
+    """The rollout judged again from what its judge was given."""
+
+    rollout: str
+    readings: int
+    reproduced: Annotated[
+        bool | None,
+        Field(description="The evidence is bit for bit what is stored. Null: another policy was asked, or nothing was judged."),
+    ]
+    sentence: str
+    failed_at: datetime | None
+    passed_at: datetime | None
+    verdict: Verdict | None
+    looks: Annotated[tuple[ReplayedLook, ...], Field(description="Oldest first; of a long rollout every n-th.")]

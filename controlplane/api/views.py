@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from judge import verdict as verdicts
 from rollout import events, model, ports
+from rollout import replay as replays
 
 from . import schemas
 from .links import model_link, next_link, rollout_link
@@ -172,6 +173,58 @@ def _verdict(of: verdicts.Verdict | None) -> schemas.Verdict | None:
         return None
     return schemas.Verdict(
         judge=of.judge, label=of.label, reason=of.reason, findings=of.findings, evidence=of.evidence, threshold=of.threshold
+    )
+
+
+MOST_LOOKS = 1000  # in one answer
+
+
+def replayed(shown: model.Rollout, readings: int, found: replays.Replay) -> schemas.Replay:
+    every = max(1, -(-len(found.looks) // MOST_LOOKS))
+    kept = [look for number, look in enumerate(reversed(found.looks)) if number % every == 0][::-1]
+    return schemas.Replay(
+        rollout=shown.id,
+        readings=readings,
+        reproduced=found.same,
+        sentence=replay_sentence(shown, found),
+        failed_at=found.failed.at if found.failed else None,
+        passed_at=found.passed.at if found.passed else None,
+        verdict=_verdict(found.looks[-1].verdict) if found.looks else None,
+        looks=tuple(_look(look) for look in kept),
+    )
+
+
+def replay_sentence(shown: model.Rollout, found: replays.Replay) -> str:
+    """What the replay says, beside what happened."""
+    if not found.looks:
+        return "Nothing was judged: there are no readings with a challenger."
+    happened = f"It was {shown.status.phase.value.replace('_', ' ')}" + (
+        f", decided at {shown.status.decided_at:%H:%M:%S}" if shown.status.decided_at else ""
+    )
+    if found.failed:
+        said = f"This policy would have rolled it back at {found.failed.at:%H:%M:%S}: {found.failed.verdict.reason}"
+    elif found.passed:
+        said = f"This policy would have passed it at {found.passed.at:%H:%M:%S}: {found.passed.verdict.reason}"
+    else:
+        said = f"This policy would not have decided: {found.looks[-1].verdict.reason}"
+    if found.same is not None:
+        same = "bit for bit the stored evidence" if found.same else "NOT the stored evidence"
+        return f"{len(found.looks)} looks give {same}. {happened}."
+    return f"{said} {happened}."
+
+
+def _look(look: replays.Look) -> schemas.ReplayedLook:
+    names = ("guard", "label", "evidence", "threshold", "promotion_evidence", "promotion_threshold", "effect")
+    guards = tuple(schemas.ReplayedGuard(**{name: getattr(f, name) for name in names}) for f in look.verdict.findings)
+    verdict = look.verdict
+    return schemas.ReplayedLook(
+        at=look.at,
+        phase=look.phase,
+        share_pct=look.share_pct,
+        label=verdict.label,
+        evidence=verdict.evidence,
+        threshold=verdict.threshold,
+        guards=guards,
     )
 
 

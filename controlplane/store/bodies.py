@@ -7,6 +7,7 @@ so that a row written by a newer slipway is refused and never misread. Called by
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Annotated, TypeVar, cast
 
@@ -34,6 +35,10 @@ class _RecordBody(_Envelope):
     record: model.ModelRecord
 
 
+class _ReadingBody(_Envelope):
+    reading: model.Reading
+
+
 Body = TypeVar("Body", bound=_Envelope)
 
 
@@ -51,6 +56,15 @@ def dump_record(record: model.ModelRecord) -> str:
 
 def load_record(text: str) -> model.ModelRecord:
     return _load(_RecordBody, text).record
+
+
+def dump_reading(reading: model.Reading) -> bytes:
+    """Compressed: names and most digits repeat."""
+    return zlib.compress(_ReadingBody(reading=reading).model_dump_json(exclude_defaults=True).encode())
+
+
+def load_reading(body: bytes) -> model.Reading:
+    return _load(_ReadingBody, zlib.decompress(body).decode()).reading
 
 
 def dump_data(data: Mapping[str, object]) -> str:

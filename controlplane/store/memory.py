@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from rollout import events, model, ports
 
@@ -18,6 +19,7 @@ class MemoryStore:
         self._records: dict[str, model.ModelRecord] = {}
         self._rollouts: dict[str, model.Rollout] = {}  # in the order they were made
         self._events: list[events.Stored] = []
+        self._readings: dict[str, list[model.Reading]] = {}
         self._keys: dict[str, ports.Idempotency] = {}
 
     async def records(self) -> Sequence[model.ModelRecord]:
@@ -70,6 +72,7 @@ class MemoryStore:
         facts: Sequence[events.Event],
         *,
         idempotency: ports.Idempotency | None = None,
+        reading: model.Reading | None = None,
     ) -> None:
         if rollout is not None:
             stored = self._rollouts.get(rollout.id)
@@ -83,9 +86,23 @@ class MemoryStore:
             raise ports.Stale("the idempotency key is taken")
         if rollout is not None:
             self._rollouts[rollout.id] = replace(rollout, revision=rollout.revision + 1)
+            if reading is not None:
+                self._readings.setdefault(rollout.id, []).append(reading)
         if record is not None:
             self._records[record.model] = replace(record, revision=record.revision + 1)
         self._append(facts, idempotency)
+
+    async def readings(self, rollout_id: str) -> Sequence[model.Reading]:
+        return tuple(self._readings.get(rollout_id, ()))
+
+    async def forget_readings(self, before: datetime) -> int:
+        forgotten = 0
+        for rollout_id, known in self._readings.items():
+            if not self._rollouts[rollout_id].open:
+                kept = [reading for reading in known if reading.at >= before]
+                forgotten += len(known) - len(kept)
+                self._readings[rollout_id] = kept
+        return forgotten
 
     def _must_exist(self, rollout_id: str) -> model.Rollout:
         try:

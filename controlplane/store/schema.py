@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, DateTime, Index, Integer, MetaData, String, Table, Text, func, true
+from sqlalchemy import Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, String, Table, Text, func, true
 
 METADATA = MetaData()
 
@@ -53,6 +53,18 @@ events = Table(
 )
 Index("events_of_rollout", events.c.rollout_id, events.c.seq)
 Index("events_of_model", events.c.model, events.c.seq)
+
+readings = Table(
+    "readings",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("rollout_id", String(100), nullable=False),
+    Column("at", String(40), nullable=False),  # UTC, ISO 8601: sorts as it is
+    Column("body", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("readings_of_rollout", readings.c.rollout_id, readings.c.seq)
+Index("readings_by_age", readings.c.at)
 
 idempotency = Table(
     "idempotency",

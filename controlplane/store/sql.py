@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
@@ -25,11 +25,13 @@ from . import bodies, database
 from .schema import events as events_table
 from .schema import idempotency as keys_table
 from .schema import models, rollouts
+from .schema import readings as readings_table
 
 T = TypeVar("T")
 
 READERS = 4
 WAITING = 1000  # calls under way at once; more would only grow the queue
+FORGOTTEN_AT_ONCE = 5000  # readings; more would keep the writer from its work
 ANSWER_S = 10.0  # longer than a commit on any disk that works
 GLANCE_S = 0.02  # longer than SQLite keeps a reader waiting, except while it recovers
 
@@ -153,10 +155,15 @@ class SqlStore:
         facts: Sequence[events.Event],
         *,
         idempotency: ports.Idempotency | None = None,
+        reading: model.Reading | None = None,
     ) -> None:
         def write(connection: Connection) -> None:
             if rollout is not None:
                 _swap_rollout(connection, rollout)
+                if reading is not None:
+                    at = reading.at.astimezone(UTC).isoformat(timespec="microseconds")
+                    row = {"rollout_id": rollout.id, "at": at, "body": bodies.dump_reading(reading)}
+                    connection.execute(sa.insert(readings_table).values(row))
             if record is not None:
                 _swap_record(connection, record)
             _append(connection, facts, idempotency)
@@ -175,6 +182,19 @@ class SqlStore:
         if model_name is not None:
             query = query.where(events_table.c.model == model_name)
         return [_event(row) for row in await self._read(lambda c: c.execute(query).all())]
+
+    async def readings(self, rollout_id: str) -> Sequence[model.Reading]:
+        known = readings_table.c
+        query = sa.select(known.body).where(known.rollout_id == rollout_id).order_by(known.seq)
+        return [bodies.load_reading(row.body) for row in await self._read(lambda c: c.execute(query).all())]
+
+    async def forget_readings(self, before: datetime) -> int:
+        known = readings_table.c
+        going = sa.select(rollouts.c.id).where(rollouts.c.open)
+        old = known.at < before.astimezone(UTC).isoformat(timespec="microseconds")
+        some = sa.select(known.seq).where(old, known.rollout_id.not_in(going)).limit(FORGOTTEN_AT_ONCE)
+        delete = sa.delete(readings_table).where(known.seq.in_(some))
+        return await self._write(lambda c: c.execute(delete).rowcount)
 
     async def _glance(self, work: Callable[[Connection], T]) -> T:
         """A row or two. SQLite reads them in 0.2 ms from memory, and a thread costs ten times that while Python is busy; an

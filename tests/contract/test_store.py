@@ -172,6 +172,38 @@ async def test_save_swaps_both_and_raises_both_revisions(store: ports.Store) -> 
     assert await store.recall("key") == key
 
 
+def reading(seconds: float) -> model.Reading:
+    counted = samples.Sample("edge@1", 4, 2, 900, 7, replica="127.0.0.1:3001", latency=((90, 500), (91, 393)))
+    return model.Reading(NOW + timedelta(seconds=seconds), model.Phase.PROGRESSING, (counted,))
+
+
+async def test_what_the_judge_was_given_is_kept_with_what_it_made_of_it(store: ports.Store) -> None:
+    await store.create(queued("r1"), [])
+    for number in range(3):
+        await store.save(await store.rollout("r1"), None, [], reading=reading(number))
+    assert tuple(await store.readings("r1")) == tuple(reading(number) for number in range(3))
+    assert tuple(await store.readings("r2")) == ()
+
+
+async def test_a_reading_whose_state_was_not_saved_is_not_kept_either(store: ports.Store) -> None:
+    await store.create(queued("r1"), [])
+    stale = replace(await store.rollout("r1"), revision=7)
+    with pytest.raises(ports.Stale):
+        await store.save(stale, None, [], reading=reading(0))
+    assert tuple(await store.readings("r1")) == ()
+
+
+async def test_old_readings_of_ended_rollouts_are_forgotten(store: ports.Store) -> None:
+    for rollout_id, name in (("r1", "delay"), ("r2", "price")):
+        await store.create(queued(rollout_id, name), [])
+        for number in (0, 10):
+            await store.save(await store.rollout(rollout_id), None, [], reading=reading(number))
+    await store.save(ended(await store.rollout("r1")), None, [])
+    assert await store.forget_readings(NOW + timedelta(seconds=5)) == 1
+    assert tuple(await store.readings("r1")) == (reading(10),)
+    assert len(await store.readings("r2")) == 2, "it is still open"
+
+
 async def test_a_key_alone_can_be_saved(store: ports.Store) -> None:
     key = ports.Idempotency("key", "print", "r1")
     await store.save(None, None, [], idempotency=key)

@@ -41,7 +41,7 @@ EVENTS = [
     {"kind": "phase", "at": at(4), "data": {"phase": "progressing"}},
     {"kind": "ended", "at": at(20), "data": {"phase": "rolled_back"}},
 ]
-BETTER, BROKEN, RETRAINED = story.under_traffic(2, 3, 4)
+BETTER, BROKEN, SLOW, RETRAINED = story.under_traffic(2, 3, 5, 4)
 SERVED = answers((2, "ok"), (3, "ok"), (3, "model_error"))
 
 

@@ -36,11 +36,12 @@ class Contested(MemoryStore):
         facts: Any,
         *,
         idempotency: ports.Idempotency | None = None,
+        reading: model.Reading | None = None,
     ) -> None:
         if self.lost < self._losses:
             self.lost += 1
             raise ports.Stale("somebody else saved first")
-        await super().save(rollout, record, facts, idempotency=idempotency)
+        await super().save(rollout, record, facts, idempotency=idempotency, reading=reading)
 
 
 class Defect(MemoryStore):
@@ -185,7 +186,7 @@ async def test_a_request_that_loses_every_race_gives_up(
 async def test_the_documentation_is_complete(client: httpx.AsyncClient) -> None:
     schema = (await client.get("/openapi.json")).json()
     operations = [operation for path in schema["paths"].values() for operation in path.values()]
-    assert len({operation["operationId"] for operation in operations}) == len(operations) == 20
+    assert len({operation["operationId"] for operation in operations}) == len(operations) == 22
     for operation in operations:
         assert operation["summary"]
         assert operation["tags"]
