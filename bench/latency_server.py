@@ -34,7 +34,7 @@ def answer(body: bytes) -> tuple[bytes, float]:
     """The answer, and how long to wait before it is sent."""
     rows = np.array(json.loads(body)["rows"])
     with LOCK:
-        found = [MODEL.predict(rows).tolist() for _ in range(CALLS)][0]
+        found = [MODEL.predict(rows).tolist() for _ in range(CALLS)][-1]
     if GARBAGE and random.random() < 0.005:
         gc.collect()
     slow = SLOW_S if random.random() < SLOW_PART else 0.0

@@ -65,8 +65,9 @@ class Gateway(Protocol):
         ...
 
     async def samples(self, model_name: str) -> tuple[Sample, ...]:
-        """Cumulative counts of the split route per gateway, replica, epoch and version, and how long answers took. Latencies may
-        be one reading late. Raises Unavailable if any connected gateway cannot be read, or none is connected."""
+        """Cumulative counts of the split route per gateway, replica ("" if none was found), epoch and version. `latency`: what a replica
+        answered without failing, and how long those who hung up waited; it may lag behind the counters for a moment, so in one reading it
+        need not add up to requests - errors. Raises Unavailable if any connected gateway cannot be read, or none is connected."""
         ...
 
 
