@@ -33,24 +33,36 @@ MIXED_IN = 0.02  # of the champion's own histogram in every alternative: a tilt 
 UNSEEN_DECAY = 0.85  # from group to group, of the chance of answers slower than any seen: that of a tail with index 1.7
 
 # (kind, first parameter, second, weight). scale c: all answers c times as slow. add m: m medians more. part f m: a part f of the answers is m
-# times as slow. path f m: a part f takes m medians more. stretch q g: the logarithm of the latency beyond quantile q grows g-fold.
+# times as slow. path f m: a part f takes m medians more. spread f m: a part f takes between none and m medians more. stretch q g: the
+# logarithm of the latency beyond quantile q grows g-fold. Chosen among fifty by expectation maximisation of the expected delay over
+# 200 regressions of seven synthetic distributions; measured servers were kept for the test (docs/judge.md).
 FAMILIES: tuple[tuple[str, float, float, float], ...] = (
-    ("scale", 1.04, 0.0, 0.04),
-    ("scale", 1.12, 0.0, 0.10),
-    ("scale", 1.4, 0.0, 0.10),
-    ("scale", 3.0, 0.0, 0.04),
-    ("add", 0.2, 0.0, 0.05),
-    ("add", 1.0, 0.0, 0.04),
-    ("part", 0.03, 4.0, 0.10),
-    ("part", 0.10, 3.0, 0.06),
-    ("path", 0.01, 12.0, 0.10),
-    ("path", 0.003, 40.0, 0.06),
-    ("path", 0.03, 3.0, 0.08),
-    ("stretch", 0.9, 1.2, 0.07),
-    ("stretch", 0.9, 1.6, 0.08),
-    ("stretch", 0.97, 1.6, 0.06),
+    ("scale", 1.06, 0.0, 0.055),
+    ("scale", 1.12, 0.0, 0.030),
+    ("scale", 1.25, 0.0, 0.065),
+    ("scale", 1.6, 0.0, 0.045),
+    ("scale", 3.0, 0.0, 0.010),
+    ("add", 0.1, 0.0, 0.040),
+    ("add", 0.25, 0.0, 0.030),
+    ("add", 0.6, 0.0, 0.040),
+    ("part", 0.03, 4.0, 0.055),
+    ("part", 0.30, 2.0, 0.060),
+    ("path", 0.003, 40.0, 0.020),
+    ("path", 0.01, 4.0, 0.030),
+    ("path", 0.01, 15.0, 0.020),
+    ("path", 0.03, 8.0, 0.025),
+    ("path", 0.1, 2.0, 0.030),
+    ("path", 0.1, 5.0, 0.020),
+    ("spread", 0.02, 10.0, 0.040),
+    ("spread", 0.05, 4.0, 0.035),
+    ("stretch", 0.90, 1.15, 0.060),
+    ("stretch", 0.90, 1.3, 0.065),
+    ("stretch", 0.90, 1.6, 0.060),
+    ("stretch", 0.95, 1.3, 0.075),
+    ("stretch", 0.98, 2.0, 0.130),
 )
-ADAPTIVE = ((30.0, 0.06), (150.0, 0.06))  # (pseudo-requests that speak for no change, weight)
+SPREAD_PARTS = 8  # between none and all of it
+ADAPTIVE = ((30.0, 0.05), (150.0, 0.05))  # (pseudo-requests that speak for no change, weight)
 WEIGHTS: Floats = np.array([*(family[3] for family in FAMILIES), *(weight for _, weight in ADAPTIVE)])
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
@@ -151,6 +163,10 @@ def _distribution(kind: str, a: float, b: float, below: Floats, edges: Ints, med
         return (1.0 - a) * own + a * at(x / b)
     if kind == "path":
         return (1.0 - a) * own + a * at(x - b * median_us)
+    if kind == "spread":
+        steps = (np.arange(SPREAD_PARTS) + 0.5) / SPREAD_PARTS * b * median_us
+        spread: Floats = (1.0 - a) * own + a * np.mean([at(x - step) for step in steps], axis=0)
+        return spread
     knee = float(np.interp(a, below[:-1], _LOG_EDGES))
     log_x = np.log(x)
     return at(np.exp(np.where(log_x > knee, knee + (log_x - knee) / b, log_x)))
