@@ -34,6 +34,7 @@ from .api import services
 from .broadcast import Broadcast
 from .clock import SteadyClock
 from .loop import Loop
+from .metrics.recorder import Recorder
 from .observe import Ports
 from .passes import Passes
 from .store import lock, sql
@@ -52,6 +53,7 @@ class ControlPlane:
         self.changes = Broadcast()
         self._clock = SteadyClock()
         self._meter = TrafficMeter()
+        self._version = importlib.metadata.version("slipway")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[services.Services]:
@@ -82,18 +84,29 @@ class ControlPlane:
                 on_change=nudge,
             )
             outside = Ports(store, registry, gateway, runtime)
-            loop = self._loop(outside)
+            recorder = Recorder(
+                clock=self._clock,
+                version=self._version,
+                gateways=lambda: len(gateway.admins()),
+                shares=self._shares,
+            )
+            loop = self._loop(outside, recorder)
             await runtime.start()
             stack.push_async_callback(runtime.close)
             models = await loop.restore()
+            for record in await store.records():
+                recorder.remember(await store.rollouts(record.model, limit=1))
             await gateway.start()
             stack.push_async_callback(gateway.stop)
             await loop.startup()
             stack.push_async_callback(loop.shutdown, SHUTDOWN_S)
             log.info("control plane is up", extra={"models": models, "api": f"{chosen.api_host}:{chosen.api_port}"})
-            yield self._services(outside, loop)
+            yield self._services(outside, loop, recorder, gateway)
 
-    def _loop(self, outside: Ports) -> Loop:
+    def _shares(self, model_name: str) -> dict[int, float]:
+        return {each.version: each.share_pct for each in self._meter.traffic(model_name).versions}
+
+    def _loop(self, outside: Ports, recorder: Recorder) -> Loop:
         passes = Passes(
             outside,
             clock=self._clock,
@@ -102,10 +115,11 @@ class ControlPlane:
             tick_s=self._settings.tick_s,
             observe_timeout_s=self._settings.observe_timeout_s,
             drain_s=self._settings.drain_s,
+            recorder=recorder,
         )
         return Loop(outside, passes)
 
-    def _services(self, outside: Ports, loop: Loop) -> services.Services:
+    def _services(self, outside: Ports, loop: Loop, recorder: Recorder, gateway: gateways.EnvoyGateway) -> services.Services:
         return services.Services(
             store=outside.store,
             registry=outside.registry,
@@ -118,7 +132,9 @@ class ControlPlane:
             traffic=self._meter.traffic,
             latency=self._meter.latency,
             changes=self.changes,
-            version=importlib.metadata.version("slipway"),
+            version=self._version,
+            recorder=recorder,
+            gateways=gateway.admins,
             max_body_bytes=self._settings.max_body_bytes,
         )
 

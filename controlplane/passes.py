@@ -19,6 +19,7 @@ from rollout import plan as planning
 
 from .apply import Applied, apply, unless
 from .broadcast import Broadcast
+from .metrics.recorder import Recorder
 from .observe import Observer, Ports
 from .traffic import TrafficMeter
 
@@ -42,7 +43,9 @@ class Passes:
         observe_timeout_s: float,
         drain_s: float,
         keep_readings: timedelta = timedelta(days=30),
+        recorder: Recorder | None = None,
     ) -> None:
+        """`recorder` hears of every look; left out, nobody asks it."""
         self._outside = outside
         self._observer = Observer(outside, clock=clock, timeout_s=observe_timeout_s)
         self._clock = clock
@@ -51,6 +54,7 @@ class Passes:
         self._tick_s = tick_s
         self._drain_s = drain_s
         self._keep_readings = keep_readings
+        self._recorder = recorder or Recorder(clock=clock)
         self._outbox_retry_at: dict[str, datetime] = {}
         self._idle_turns = asyncio.Semaphore(IDLE_AT_ONCE)
 
@@ -59,6 +63,17 @@ class Passes:
 
     async def run(self, model_name: str, interrupt: asyncio.Event) -> float:
         """Look at the model once; the seconds until it wants to be looked at again."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            wait_s = await self._pass(model_name, interrupt)
+        except Exception:
+            self._recorder.passed(model_name, loop.time() - began, failed=True)
+            raise
+        self._recorder.passed(model_name, loop.time() - began, failed=False)
+        return wait_s
+
+    async def _pass(self, model_name: str, interrupt: asyncio.Event) -> float:
         record, rollout = await self._outside.store.current(model_name)
         if record is None:
             return IDLE_S
@@ -78,6 +93,7 @@ class Passes:
                 return 0.0
             wake_s = 0.0 if decided.again else self._tick_s
             observed = replace(observed, gateway=await self._outside.gateway.state(model_name))
+        self._recorder.looked(record, rollout, observed)
         actions = self._due(planning.plan(record, rollout, observed), observed.now)
         applied = await apply(actions, self._outside, drain_s=self._drain_s, interrupt=interrupt)
         return min(wake_s, await self._settle(record, applied, actions))
@@ -110,6 +126,7 @@ class Passes:
         if not decided.rollout.open:
             await self._outside.store.forget_readings(self._clock() - self._keep_readings)
         self._changes.publish(record.model)
+        self._recorder.saved(rollout, decided.rollout)
         for fact in story:
             log.info(fact.sentence, extra={"model": fact.model, "rollout": fact.rollout_id, "kind": fact.kind.value})
         saved_record = replace(decided.record, revision=record.revision + 1) if record_changed else record

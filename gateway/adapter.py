@@ -52,6 +52,10 @@ class EnvoyGateway:
             http, self._http = self._http, None
             await http.close()
 
+    def admins(self) -> dict[str, str]:
+        """The connected gateways, each with the address of its admin interface ("" if it does not tell one)."""
+        return {connection.node_id: connection.admin or "" for connection in self._ads.connections()}
+
     async def publish(self, routing: model.Routing) -> None:
         wanted = self._ads.wanted(routing.model)
         if wanted is not None and wanted.bundle.routing == routing:

@@ -76,7 +76,9 @@ PASS_AGE = _gauge("loop_last_pass_age_seconds", "Since the loop last looked at t
 VERSION_INFO = _gauge("version_info", "1 for each version that slipway runs, with its role", MODEL, VERSION, "role")
 REPLICAS_WANTED = _gauge("replicas_wanted", "Replicas that should run", MODEL, VERSION)
 REPLICAS_READY = _gauge("replicas_ready", "Replicas that may take traffic", MODEL, VERSION)
-WEIGHT = _gauge("split_weight_ratio", "Share of the traffic: desired, acked by the gateways, observed", MODEL, VERSION, "source")
+WEIGHT = _gauge(
+    "split_weight_ratio", "Share of the traffic: desired, acked by the gateways, observed", MODEL, VERSION, "source"
+)
 SPLIT_REQUESTS = _counter("split_requests", "Requests that followed the split, as the judge counts them", MODEL, VERSION)
 SPLIT_ERRORS = _counter("split_errors", "Those of them that failed", MODEL, VERSION)
 SPLIT_DURATION = _histogram(
@@ -110,9 +112,7 @@ FINDING_EVIDENCE = _gauge(
     "finding_evidence", "log10 of a guard's evidence for rollback or for promotion", MODEL, VERSION, "guard", "side"
 )
 FINDING_THRESHOLD = _gauge("finding_threshold", "log10 of what it would have to reach", MODEL, VERSION, "guard", "side")
-FINDING_EFFECT = _gauge(
-    "finding_effect_ratio", "Challenger to champion, with its interval", MODEL, VERSION, "guard", "bound"
-)
+FINDING_EFFECT = _gauge("finding_effect_ratio", "Challenger to champion, with its interval", MODEL, VERSION, "guard", "bound")
 FINDING_MORE = _gauge("finding_more_requests", "Forecast of requests still missing for a pass", MODEL, VERSION, "guard")
 ROLLOUTS = _counter("rollouts", "Rollouts that ended", MODEL, "strategy", "outcome", "cause")
 ROLLOUT_DURATION = _histogram("rollout_duration_seconds", "From the request to the end", ROLLOUT_S, "outcome")

@@ -8,9 +8,10 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from . import errors, health, models, replays, rollouts, verbs
+from . import errors, health, metrics, models, replays, rollouts, targets, verbs
 from .guards import Guards
 from .links import PREFIX
+from .metering import Metering
 from .services import Services
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -28,6 +29,7 @@ Send an `Idempotency-Key` with a POST, and a lost answer can be asked for again.
 TAGS = [
     {"name": "rollouts", "description": "Attempts to make a version the champion."},
     {"name": "models", "description": "What is registered, what is served, and how the traffic is split."},
+    {"name": "metrics", "description": "For Prometheus; the numbers themselves are at /metrics."},
     {"name": "health", "description": "For supervisors and load balancers."},
 ]
 
@@ -46,13 +48,16 @@ def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
     )
     app.state.services = services
     app.add_middleware(Guards, max_body_bytes=services.max_body_bytes)
+    app.add_middleware(Metering, answered=services.recorder.answered)
     errors.install(app)
     app.include_router(models.router, prefix=PREFIX)
     app.include_router(rollouts.router, prefix=PREFIX)
     app.include_router(verbs.router, prefix=PREFIX)
     app.include_router(replays.router, prefix=PREFIX)
+    app.include_router(targets.router, prefix=PREFIX)
     app.include_router(health.router, prefix=PREFIX)
     app.include_router(health.router, include_in_schema=False)  # where supervisors look for it
+    app.include_router(metrics.router)
     _problems_are_problems(app)
     return app
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from controlplane import broadcast
+from controlplane.clock import SteadyClock
+from controlplane.metrics.recorder import Recorder
 from judge.samples import Counts
 from rollout import ports
 
@@ -37,6 +39,7 @@ class Services:
 
     wake: tells the loop to look at this model now. failures: models whose last pass broke unexpectedly, with the error. traffic: what was counted lately, from memory, without waiting.
     latency: how long a version's answers took, of all that are still counted; from memory too.
+    recorder: hears of every request, and tells Prometheus. gateways: the connected ones and their admin addresses.
     changes: told after every save of the API; the loop tells it after its own. max_body_bytes: larger bodies get a 413.
     """
 
@@ -52,5 +55,7 @@ class Services:
     changes: broadcast.Broadcast
     version: str
     failures: Callable[[], Mapping[str, str]] = dict
+    recorder: Recorder = field(default_factory=lambda: Recorder(clock=SteadyClock()))
+    gateways: Callable[[], Mapping[str, str]] = dict
     max_body_bytes: int = 1024 * 1024
     heartbeat_s: float = 15.0
