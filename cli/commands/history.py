@@ -66,7 +66,9 @@ def replay(
     *,
     policy: Annotated[
         Path | None,
-        typer.Option("--policy", metavar="FILE", help="Other rules, YAML or JSON; left out: the rollout's own."),
+        typer.Option(
+            "--policy", metavar="FILE", help="Other rules: a preset's name, or YAML or JSON; left out: the rollout's own."
+        ),
     ] = None,
     output_format: output.Output = output.Format.TABLE,
 ) -> None:

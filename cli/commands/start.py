@@ -20,6 +20,8 @@ from cli.render import rollout as rollouts
 
 from . import session, watch
 
+PRESETS = ("cautious", "standard", "fast")  # as the control plane knows them
+
 
 class Strategy(StrEnum):
     CANARY = "canary"
@@ -45,7 +47,7 @@ PolicyFile = Annotated[
     typer.Option(
         "--policy",
         metavar="FILE",
-        help="Rules for the judge, YAML or JSON: alpha, beta, error_rate, deadlines, what to do when blind.",
+        help="Rules for the judge: `cautious`, `standard` or `fast`, or a YAML or JSON file (`preset: fast`, `alpha: 0.02`, ...).",
     ),
 ]
 Replicas = Annotated[int, typer.Option("--replicas", metavar="N", min=1, help="Servers of the version to run.")]
@@ -155,8 +157,10 @@ def _step(text: str) -> dict[str, Any] | int:
     return step
 
 
-def read_policy(path: Path) -> dict[str, Any]:
-    """YAML or JSON (which is YAML too, but says better where it is broken)."""
+def read_policy(path: Path) -> dict[str, Any] | str:
+    """YAML or JSON (which is YAML too, but says better where it is broken); or the name of a preset."""
+    if str(path) in PRESETS:
+        return str(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

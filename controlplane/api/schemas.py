@@ -7,13 +7,15 @@ they are, so that no field has to be written twice. Must never read a store or d
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from judge import policy as policies
+from judge import presets
 from judge import verdict as verdicts
 from rollout import events, preview
 from rollout import model as domain
@@ -40,6 +42,29 @@ def _step(value: object) -> object:
     return {"weight_pct": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _policy(value: object) -> object:
+    """A preset by name, or with changes: `fast`, `{"preset": "fast", "alpha": 0.02}`."""
+    name = value if isinstance(value, str) else value.get("preset") if isinstance(value, dict) else None
+    if name is None:
+        return value
+    if name not in presets.PRESETS:
+        raise ValueError(f"there is no preset {name!r}; there are {', '.join(presets.PRESETS)}")
+    return _changed(asdict(presets.PRESETS[name]), value if isinstance(value, dict) else {})
+
+
+def _changed(known: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The preset's values with these in place of theirs, guard by guard."""
+    changed = dict(known)
+    for key, value in changes.items():
+        if key != "preset":
+            both = isinstance(value, dict) and isinstance(known.get(key), dict)
+            changed[key] = _changed(known[key], value) if both else value
+    return changed
+
+
+Policy = Annotated[
+    policies.Policy, pydantic.BeforeValidator(_policy, json_schema_input_type=str | policies.Policy | dict[str, Any])
+]
 Step = Annotated[domain.Step, pydantic.BeforeValidator(_step, json_schema_input_type=int | domain.Step)]
 Text = Annotated[str, Field(max_length=2000)]
 
@@ -84,7 +109,11 @@ class RolloutBody(Body):
         ),
     ] = None
     policy: Annotated[
-        policies.Policy, Field(description="What is guarded and how strictly; what is left out keeps its default.")
+        Policy,
+        Field(
+            description="What is guarded and how strictly; what is left out keeps its default. Or a preset by name (`cautious`, "
+            "`standard`, `fast`), also with changes: `{preset: fast, alpha: 0.02}`."
+        ),
     ] = policies.Policy()
     replicas: Annotated[int, Field(description="How many servers of the version to run, 1 to 64.")] = 1
     start_deadline_s: Annotated[float, Field(description="Seconds to be ready for traffic, or the rollout fails.")] = 180.0
@@ -99,9 +128,7 @@ class ReplayBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"policy": {"alpha": 0.05}}]})
 
-    policy: Annotated[policies.Policy | None, Field(description="Left out: the rollout's own, to see that it reproduces.")] = (
-        None
-    )
+    policy: Annotated[Policy | None, Field(description="Left out: the rollout's own, to see that it reproduces.")] = None
 
 
 class ReasonBody(Body):

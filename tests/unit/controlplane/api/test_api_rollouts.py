@@ -12,6 +12,7 @@ import pytest
 
 from controlplane.api import schemas, services
 from controlplane.store.memory import MemoryStore
+from judge import presets
 from judge import verdict as verdicts
 from registry.memory import MemoryRegistry
 from rollout import events, model
@@ -391,3 +392,57 @@ async def test_the_same_call_at_once_from_many_has_one_effect(client: httpx.Asyn
 async def test_headers_have_limits(client: httpx.AsyncClient, header: str, value: str) -> None:
     told = problem(await client.post("/rollouts", json=START, headers={header.encode(): value.encode()}), 422, "invalid")
     assert told.errors[0].field.lower() == f"header.{header}".lower()
+
+
+async def test_a_policy_may_be_named_and_changed(client: httpx.AsyncClient, store: MemoryStore) -> None:
+    await serve(store, 1)
+    await start(client, policy="cautious")
+    assert (await store.rollout("r1")).spec.policy == presets.CAUTIOUS
+    await move(store, model.Phase.FAILED)
+    await start(client, policy={"preset": "fast", "alpha": 0.02, "latency": {"margin_ms": 40}, "error_rate": {"weight": 1}})
+    policy = (await store.rollout("r2")).spec.policy
+    assert policy.latency is not None
+    assert (policy.alpha, policy.beta, policy.latency.margin_ms, policy.error_rate.weight) == (0.02, 0.1, 40, 1)
+    assert policy.latency.quantiles_pct == (50.0, 90.0)
+    await move(store, model.Phase.FAILED, "r2")
+    await start(client, policy={"preset": "fast", "latency": None})
+    assert (await store.rollout("r3")).spec.policy.latency is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ("speedy", "there are cautious, standard, fast"),
+        ({"preset": "speedy"}, "there are cautious, standard, fast"),
+        ({"preset": "fast", "latencyy": {}}, "latencyy"),
+        ({"latency": {"tolerance_percent": 3}}, "tolerance_percent"),
+        ({"latency": {"tolerance_pct": 50}}, "tolerance_pct < margin_pct"),
+    ],
+)
+async def test_a_policy_with_a_mistake_names_it(client: httpx.AsyncClient, policy: Any, words: str) -> None:
+    answer = await client.post("/rollouts", json=START | {"policy": policy})
+    assert answer.status_code == 422
+    assert words in answer.text
+
+
+async def test_a_ramp_instead_of_steps(client: httpx.AsyncClient, store: MemoryStore) -> None:
+    await serve(store, 1)
+    shown = await start(client, auto={"bake_s": 5})
+    assert (await store.rollout("r1")).spec.auto == model.Ramp(bake_s=5)
+    assert (shown["steps"], shown["auto"]["bake_s"], shown["step"]["count"]) == ([], 5, None)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"auto": {}, "steps": [5, 100]}, "either steps or auto"),
+        ({"auto": {}, "strategy": "blue-green"}, "has no ramp"),
+        ({"auto": {"hold_pct": 100}}, "hold_pct must be 1 to 99"),
+        ({"auto": {"hold": 50}}, "auto.hold"),
+    ],
+)
+async def test_a_ramp_with_a_mistake_names_it(client: httpx.AsyncClient, store: MemoryStore, more: Any, words: str) -> None:
+    await serve(store, 1)
+    answer = await client.post("/rollouts", json=START | more)
+    assert answer.status_code == 422
+    assert words in answer.text
