@@ -14,11 +14,25 @@ from .listener import STATS_PREFIX
 CONTROL_PLANE = "control_plane"
 # What is worth counting. Envoy keeps 75 numbers per cluster, and each reading walks over all: 16 ms with 200 models, now 4.
 _PER_CLUSTER = (
-    r"cluster\.[^.]+\.(upstream_rq_(total|active|pending_active|pending_overflow|timeout|time|retry|retry_success|retry_overflow"
+    rf"cluster\.({CONTROL_PLANE}|.+/v[0-9]+)\."
+    r"(upstream_rq_(total|active|pending_active|pending_overflow|timeout|time|retry|retry_success|retry_overflow"
     r"|rx_reset|tx_reset|cancelled|[1-5]xx|[1-5][0-9][0-9])|upstream_cx_(total|active|connect_fail|connect_timeout|overflow|connect_ms)"
     r"|membership_(total|healthy)|outlier_detection\.ejections_(active|enforced_total)"
     r"|circuit_breakers\.default\.(rq_open|cx_open)|lb_healthy_panic)"
 )
+# Every number of a version's cluster says whose it is. Group 1 is cut from the name (dots in a model's name included), group 2 is the tag.
+_TAGS = [
+    {"tag_name": "model", "regex": r"^cluster\.((.+)/v[0-9]+\.)"},
+    {"tag_name": "model_version", "regex": r"^cluster\.(.+/v([0-9]+)\.)"},
+]
+# Milliseconds, for models that answer in one. Envoy's request times are whole ones: what took less than 1 ms counts as 0.
+_BUCKETS = [
+    {
+        "match": {"suffix": "upstream_rq_time"},
+        "buckets": [1, 2, 5, 10, 20, 50, 100, 250, 500, 1000, 2500, 5000, 10000],
+    },
+    {"match": {"suffix": "_ms"}, "buckets": [1, 5, 25, 100, 500, 2500, 10000]},
+]
 _STATS: list[dict[str, Any]] = [
     {"prefix": f"{STATS_PREFIX}."},
     *(
@@ -59,7 +73,11 @@ def render(node_id: str, *, ads: str, admin: str, access_log_path: str | None = 
             "lds_config": source,
         },
         "static_resources": {"clusters": [_control_plane(ads)]},
-        "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": _STATS}}},
+        "stats_config": {
+            "stats_matcher": {"inclusion_list": {"patterns": _STATS}},
+            "stats_tags": _TAGS,
+            "histogram_bucket_settings": _BUCKETS,
+        },
         "stats_flush_interval": f"{FLUSH_S:.3f}s",
         "stats_eviction_interval": f"{eviction_s}s",
         # counters of a version come into being with its first request, not 400 at a time

@@ -32,7 +32,6 @@ def cluster(name: str, settings: Settings) -> cluster_pb2.Cluster:
     return json_format.ParseDict(
         {
             "name": name,
-            "altStatName": name.replace(".", "_"),  # Envoy's Prometheus label would be cut at the first dot
             "type": "EDS",
             # a cluster whose endpoints never come holds up later clusters for so long, not for Envoy's 15 s
             "edsClusterConfig": {"edsConfig": {"ads": {}, "resourceApiVersion": "V3", "initialFetchTimeout": "3s"}},
