@@ -2,7 +2,7 @@
 
 "Too slow" at quantile q means that the challenger's answers beyond y are at least as frequent as the champion's beyond x, its q-quantile, where y
 is x and the margin. That is refuted by betting that they are rarer, as rare as the champion's own answers beyond y were in the
-past. x is taken from the past; a bin that straddles y counts against the challenger. judge.md section 8. One row per quantile.
+past. x is the lower edge of the bin in which the quantile lay in the past; a bin that straddles y counts against the challenger. judge.md section 8. One row per quantile.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RECORD = np.dtype([*HEAD, ("log_atoms", "f8", (len(POWERS),))])
 
 
 class Cuts(NamedTuple):
-    """Per quantile: the first bin beyond it for each arm, how many of the champion's answers lie beyond, and the expected ratio."""
+    """Per quantile: the first bin beyond the cut for each arm (of the champion the bin in which the quantile lies), how many of the champion's answers lie beyond, and the expected ratio."""
 
     champion: Ints
     challenger: Ints
@@ -52,8 +52,8 @@ def cuts(reference: Counts, guard: LatencyGuard) -> Cuts:
     below[pairs[:, 0]] = pairs[:, 1]
     below = np.cumsum(below)
     total = below[-1]
-    champion = np.searchsorted(below, np.array(guard.quantiles_pct) / 100.0 * total) + 1
-    champion = np.minimum(champion, bins.BINS - 1)
+    champion = np.searchsorted(below, np.array(guard.quantiles_pct) / 100.0 * total)
+    champion = np.clip(champion, 1, bins.BINS - 1)
     edge_us = bins.lower_us()[champion]
     far_us = np.maximum(edge_us * (1.0 + guard.margin_pct / 100.0), edge_us + 1000.0 * guard.margin_ms)
     challenger = np.maximum(np.searchsorted(bins.lower_us(), far_us * (1.0 + 1e-12), side="right") - 1, champion)

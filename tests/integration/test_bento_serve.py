@@ -231,7 +231,7 @@ def test_what_stays_bentomls(bento_servers: dict[str, Server]) -> None:
     assert server.get("/livez")[0] == 200
     assert server.get("/docs.json")[0] == 200
     metrics = server.get("/metrics")[2].decode()
-    assert 'slipway_server_requests_total{code="200",model="flight-delay",version="3"}' in metrics
+    assert 'slipway_server_requests_total{code="200",model="flight-delay",model_version="3"}' in metrics
     assert "bentoml_service_request_total" in metrics
     assert json.loads(server.get("/schema")[2])["inputs"][1] == {"type": "integer", "name": "hour", "required": True}
 

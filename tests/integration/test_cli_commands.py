@@ -83,7 +83,7 @@ class Plane:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(20)
 
     def count(self, version: int, requests: int, errors: int = 0) -> None:
-        self.call(self.gateway.count, "flight-delay", version, requests, errors)
+        self.call(self.gateway.count, "flight-delay", version, requests, errors, latency_us=5000.0)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
