@@ -136,9 +136,14 @@ CONTROL_PLANE: tuple[Metric, ...] = (
 SERVER_REQUESTS = _counter("server_requests", "Requests answered by the model server", MODEL, VERSION, "code")
 SERVER_DURATION = _histogram("server_request_duration_seconds", "Time in the model server", ANSWER_S, MODEL, VERSION)
 SERVER_STAGE = _histogram(
-    "server_stage_duration_seconds", "Waiting for the model, and the model's call", ANSWER_S, MODEL, VERSION, "stage"
+    "server_stage_duration_seconds",
+    "Waiting for the model (the first of a batch), and the model's call",
+    ANSWER_S,
+    MODEL,
+    VERSION,
+    "stage",
 )
-SERVER_PREDICTIONS = _counter("server_predictions", "Rows that the model answered", MODEL, VERSION)
+SERVER_PREDICTIONS = _counter("server_predictions", "Rows that the model was given", MODEL, VERSION)
 SERVER_BATCH = _histogram("server_batch_rows", "Rows in one call of the model", BATCH_ROWS, MODEL, VERSION)
 
 SERVER: tuple[Metric, ...] = (SERVER_REQUESTS, SERVER_DURATION, SERVER_STAGE, SERVER_PREDICTIONS, SERVER_BATCH)

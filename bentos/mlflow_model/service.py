@@ -24,8 +24,9 @@ class ModelService(Service[Any]):
     def to_asgi(self, is_main: bool = True) -> Any:  # noqa: FBT001, FBT002 - BentoML's signature
         found = source.locate(ROOT)
         limits = app.Limits(deadline_s=float(os.environ.get("SLIPWAY_DEADLINE_S", "10")))
-        counted = metrics.counter(found.model, found.version)
-        outer = app.App(super().to_asgi(is_main), app.Identity(found.model, found.version), limits, counted)
+        meter = metrics.Meter(found.model, found.version)
+        inner = super().to_asgi(is_main)
+        outer = app.App(inner, app.Identity(found.model, found.version), limits, meter.answered, meter.called)
         MlflowModel.inner.outer = outer
         return outer
 

@@ -190,7 +190,7 @@ async def test_two_replicas_keep_their_own_metrics(make: Make) -> None:
     await runtime.ensure("toy", 1, 2)
     both = (await until(runtime, lambda found: len(found.endpoints) == 2)).endpoints
     (other,) = set(both) - {one}
-    count = 'slipway_server_requests_total{code="200",model="toy",version="1"}'
+    count = 'slipway_server_requests_total{code="200",model="toy",model_version="1"}'
     assert f"{count} 4.0" in await scraped(one)  # golden rows are the fourth
     assert f"{count} 1.0" in await scraped(other)
 

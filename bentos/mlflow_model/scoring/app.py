@@ -47,10 +47,18 @@ class Identity:
 class App:
     """Wraps BentoML's app. Answers 503 until `serve` was given the loaded model."""
 
-    def __init__(self, inner: ASGI, identity: Identity, limits: Limits, counted: Callable[[int, float], None]) -> None:
+    def __init__(
+        self,
+        inner: ASGI,
+        identity: Identity,
+        limits: Limits,
+        counted: Callable[[int, float], None],
+        called: batching.Called = lambda *_: None,
+    ) -> None:
         self._inner = inner
         self._limits = limits
         self._counted = counted
+        self._called = called
         self._predictor: predictor.Predictor | None = None
         self._batcher: batching.Batcher | None = None
         self._waiting = 0
@@ -60,7 +68,7 @@ class App:
         ]
 
     def serve(self, loaded: predictor.Predictor) -> None:
-        self._predictor, self._batcher = loaded, batching.Batcher(loaded)
+        self._predictor, self._batcher = loaded, batching.Batcher(loaded, self._called)
 
     @property
     def responsive(self) -> bool:

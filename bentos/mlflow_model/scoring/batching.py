@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,9 @@ from . import predictor, signature
 
 MAX_ROWS = 256  # of one batch; a larger request is called alone
 
+# rows, seconds that the first of them waited, seconds of the model's call
+Called = Callable[[int, float, float], None]
+
 
 @dataclass(slots=True)
 class _Job:
@@ -27,13 +30,16 @@ class _Job:
     params: Mapping[str, Any]
     rows: int
     answer: asyncio.Future[Any]
+    since: float
 
 
 class Batcher:
-    """`loaded.by_row` says that a row's answer does not depend on the rows beside it."""
+    """`loaded.by_row` says that a row's answer does not depend on the rows beside it. `called` hears of every batch, in the worker
+    thread."""
 
-    def __init__(self, loaded: predictor.Predictor) -> None:
+    def __init__(self, loaded: predictor.Predictor, called: Called = lambda *_: None) -> None:
         self._loaded = loaded
+        self._called = called
         self._by_row = loaded.by_row
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._jobs: deque[_Job] = deque()
@@ -48,7 +54,7 @@ class Batcher:
         """The model's answer, plain enough for JSON; raises what the model raised."""
         loop = asyncio.get_running_loop()
         rows = len(next(iter(data.values()))) if isinstance(data, dict) else len(data)
-        job = _Job(data, params, rows, loop.create_future())
+        job = _Job(data, params, rows, loop.create_future(), time.perf_counter())
         self._jobs.append(job)
         if self._working is None:
             self._working = loop.create_task(self._work(loop))
@@ -83,7 +89,14 @@ class Batcher:
         return batch
 
     def _answers(self, batch: Sequence[_Job]) -> list[Any]:
-        """In the worker thread. If the batch fails, each request is called alone: one bad row is nobody else's error."""
+        """In the worker thread."""
+        began = time.perf_counter()
+        answers = self._answered(batch)
+        self._called(sum(job.rows for job in batch), began - batch[0].since, time.perf_counter() - began)
+        return answers
+
+    def _answered(self, batch: Sequence[_Job]) -> list[Any]:
+        """If the batch fails, each request is called alone: one bad row is nobody else's error."""
         if len(batch) > 1:
             try:
                 return self._together(batch)
