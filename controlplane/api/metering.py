@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitoring import names
 
+from .links import PREFIX
+
 # method, route, code, seconds, trace id
 Answered = Callable[[str, str, int, float, str | None], None]
 
@@ -43,8 +45,11 @@ class Metering:
 
 
 def _route(scope: Scope) -> str:
-    """The template, which the router leaves in the scope; a method that the route does not know matched none."""
-    return getattr(scope.get("route"), "path", names.UNMATCHED)
+    """The template, which the router leaves in the scope; FastAPI leaves it with the prefix or without, depending on its version."""
+    template: str | None = getattr(scope.get("route"), "path", None)
+    if template is None:
+        return names.UNMATCHED
+    return PREFIX + template if scope["path"].startswith(PREFIX) and not template.startswith(PREFIX) else template
 
 
 def _trace_id(scope: Scope) -> str | None:

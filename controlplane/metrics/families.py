@@ -44,7 +44,7 @@ class Look:
         return {version: roles.get(version, "leaving") for version in sorted(found)}
 
 
-def rows(look: Look, now: datetime) -> Iterator[Row]:
+def rows(look: Look) -> Iterator[Row]:
     """Everything about one model but its counters."""
     name = look.record.model
     yield from _versions(look)
@@ -53,14 +53,18 @@ def rows(look: Look, now: datetime) -> Iterator[Row]:
         yield names.GATEWAY_ACK, 1, (name, look.gateway.ack.value)
         refusing = [node for node in look.gateway.nodes if node.ack is model.Ack.REFUSED]
         yield from ((names.GATEWAY_REFUSED, 1, (name, node.id)) for node in refusing)
-    if look.rollout is not None:
-        yield from _rollout(look.rollout, now)
+    if look.rollout is not None and look.rollout.open:
+        yield from _rollout(look.rollout)
 
 
-def ended(rollout: model.Rollout) -> Iterator[Row]:
-    """Of a model's last rollout that ended."""
-    if rollout.status.ended_at is not None:
-        yield names.ENDED, rollout.status.ended_at.timestamp(), (rollout.spec.model, rollout.status.phase.value)
+def ended(rollout: model.Rollout, now: datetime) -> Iterator[Row]:
+    """Of a model's last rollout that ended: when, and for a while the transition itself."""
+    status = rollout.status
+    if status.ended_at is None:
+        return
+    yield names.ENDED, status.ended_at.timestamp(), (rollout.spec.model, status.phase.value)
+    if now - status.ended_at < ENDED_SHOWN:
+        yield _transition(rollout)
 
 
 def _versions(look: Look) -> Iterator[Row]:
@@ -85,13 +89,15 @@ def _split(look: Look) -> Iterator[Row]:
             yield names.WEIGHT, look.shares.get(version, 0.0) / 100, (look.record.model, str(version), "observed")
 
 
-def _rollout(rollout: model.Rollout, now: datetime) -> Iterator[Row]:
+def _transition(rollout: model.Rollout) -> Row:
+    labels = (rollout.spec.model, str(rollout.spec.version), rollout.status.phase.value, cause(rollout).value)
+    return names.TRANSITION, rollout.status.phase_since.timestamp(), labels
+
+
+def _rollout(rollout: model.Rollout) -> Iterator[Row]:
+    """Of an open one."""
     name, version, status = rollout.spec.model, str(rollout.spec.version), rollout.status
-    if rollout.open or (status.ended_at is not None and now - status.ended_at < ENDED_SHOWN):
-        labels = (name, version, status.phase.value, cause(rollout).value)
-        yield names.TRANSITION, status.phase_since.timestamp(), labels
-    if not rollout.open:
-        return
+    yield _transition(rollout)
     yield names.PHASE, 1, (name, status.phase.value)
     if rollout.spec.strategy is model.Strategy.CANARY:
         yield names.STEP, min(status.step, len(rollout.spec.steps) - 1) + 1, (name,)

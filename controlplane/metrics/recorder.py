@@ -146,9 +146,9 @@ class Recorder:
             for name, at in passed_at.items():
                 yield names.PASS_AGE, max(0.0, monotonic - at), (name,)
             for look in looks:
-                yield from families.rows(look, now)
+                yield from families.rows(look)
             for rollout in ended:
-                yield from families.ended(rollout)
+                yield from families.ended(rollout, now)
 
         return lambda: exposition.text(self._registry, rows(), looks, openmetrics=openmetrics)
 
