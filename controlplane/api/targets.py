@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from monitoring import names
 
 from .callers import Services
+from .errors import documented
 
 router = APIRouter(tags=["metrics"])
 
@@ -26,7 +27,7 @@ class TargetGroup(pydantic.BaseModel):
     labels: dict[str, str]
 
 
-@router.get("/targets/{kind}", summary="Targets for Prometheus")
+@router.get("/targets/{kind}", summary="Targets for Prometheus", responses=documented(422))
 async def targets(services: Services, kind: Kind) -> tuple[TargetGroup, ...]:
     """Every connected gateway (its admin address), or every replica that may take traffic. They come and go with each answer."""
     if kind is Kind.GATEWAYS:
