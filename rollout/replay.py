@@ -17,10 +17,12 @@ from judge.verdict import Label, Verdict
 from . import judging
 from .model import Phase, Reading, Rollout
 
+TELLING_REQUESTS = 20  # a share of fewer is chance
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was known after one reading. share_pct: of the challenger among the requests that came with it (None: none came)."""
+    """What was known after one reading. share_pct: of the challenger among the requests that came with it (None: too few came)."""
 
     at: datetime
     phase: Phase
@@ -60,7 +62,7 @@ def replay(rollout: Rollout, readings: Iterable[Reading], policy: Policy | None 
 def _share_pct(before: tuple[int, int], now: tuple[int, int]) -> float | None:
     """Counts start anew when the challenger is judged alone."""
     champion, challenger = (max(0, new - old) for old, new in zip(before, now, strict=True))
-    return 100.0 * challenger / (champion + challenger) if champion + challenger else None
+    return 100.0 * challenger / (champion + challenger) if champion + challenger >= TELLING_REQUESTS else None
 
 
 def _first(looks: Iterable[Look], label: Label) -> Look | None:

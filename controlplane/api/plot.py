@@ -20,6 +20,7 @@ COLOURS = {
     "disagreement": "#E69F00",
 }
 GREY = "#6b6b6b"
+Looks = tuple[replay.Look, ...]
 LOWEST = -2.0  # evidence below is drawn here: "no sign of it" has no further degrees
 WIDTH_IN, HEIGHT_IN = 8.0, 7.0
 
@@ -36,12 +37,14 @@ def draw(shown: model.Rollout, found: replay.Replay, picture_format: str) -> byt
         figure.suptitle(
             f"{shown.spec.model} version {shown.spec.version} against {shown.spec.champion}: {outcome}", x=0.01, ha="left"
         )
-        if found.looks:
-            start = found.looks[0].at
-            minutes = [_minutes(start, look.at) for look in found.looks]
-            _evidence(evidence, minutes, found)
-            _effect(effect, minutes, found)
-            _share(share, minutes, found)
+        beside = tuple(look for look in found.looks if look.phase is model.Phase.PROGRESSING)
+        looks = beside or found.looks  # probation asks another question; its evidence is no continuation of this
+        if looks:
+            start = looks[0].at
+            minutes = [_minutes(start, look.at) for look in looks]
+            _evidence(evidence, minutes, looks)
+            _effect(effect, minutes, looks)
+            _share(share, minutes, looks)
             if shown.status.decided_at is not None:
                 for axes in (evidence, effect, share):
                     axes.axvline(_minutes(start, shown.status.decided_at), color=GREY, lw=1.0, ls=":")
@@ -57,20 +60,21 @@ def _minutes(start: datetime, at: datetime) -> float:
     return (at - start).total_seconds() / 60.0
 
 
-def _evidence(axes: Any, minutes: list[float], found: replay.Replay) -> None:
+def _evidence(axes: Any, minutes: list[float], looks: Looks) -> None:
     """log10 of the e-values; the total decides at its threshold."""
-    last = found.looks[-1].verdict
+    last = looks[-1].verdict
     top = 1.25 * last.threshold
-    total = [min(max(look.verdict.evidence, LOWEST), top) for look in found.looks]
+    names: list[tuple[float, str, str]] = []
     if len(last.findings) > 1:
+        total = [min(max(look.verdict.evidence, LOWEST), top) for look in looks]
         axes.plot(minutes, total, color="black", lw=2.0)
-        _name(axes, minutes[-1], total[-1], "all together", "black")
+        names.append((total[-1], "all together", "black"))
     for finding in last.findings:
-        known = [_evidence_of(look, finding.guard) for look in found.looks]
-        heights = [min(max(height, LOWEST), top) for height in known]
+        heights = [min(max(_evidence_of(look, finding.guard), LOWEST), top) for look in looks]
         colour = COLOURS[finding.guard]
         axes.plot(minutes, heights, color=colour, lw=1.2)
-        _name(axes, minutes[-1], heights[-1], finding.guard.replace("_", " "), colour)
+        names.append((heights[-1], finding.guard.replace("_", " "), colour))
+    _name(axes, minutes[-1], names, apart=0.07 * (top - LOWEST))
     axes.axhline(last.threshold, color=GREY, lw=1.0, ls="--")
     axes.annotate("roll back", (minutes[0], last.threshold), xytext=(0, 3), textcoords="offset points", color=GREY)
     axes.set_ylim(LOWEST - 0.2, top + 0.2)
@@ -81,15 +85,21 @@ def _evidence_of(look: replay.Look, guard: str) -> float:
     return next((finding.evidence for finding in look.verdict.findings if finding.guard == guard), 0.0)
 
 
-def _name(axes: Any, x: float, y: float, text: str, colour: str) -> None:
-    axes.annotate(text, (x, y), xytext=(4, 0), textcoords="offset points", color=colour, va="center", annotation_clip=False)
+def _name(axes: Any, x: float, names: list[tuple[float, str, str]], *, apart: float) -> None:
+    """Each curve by its own end, one above the other where ends meet."""
+    lowest = -1e9
+    for y, text, colour in sorted(names):
+        lowest = max(y, lowest + apart)
+        axes.annotate(
+            text, (x, lowest), xytext=(4, 0), textcoords="offset points", color=colour, va="center", annotation_clip=False
+        )
 
 
-def _effect(axes: Any, minutes: list[float], found: replay.Replay) -> None:
+def _effect(axes: Any, minutes: list[float], looks: Looks) -> None:
     """The ratio to the champion of the guard that matters most, with its confidence sequence."""
-    guard = max(found.looks[-1].verdict.findings, key=lambda finding: finding.evidence - finding.threshold).guard
+    guard = max(looks[-1].verdict.findings, key=lambda finding: finding.evidence - finding.threshold).guard
     colour = COLOURS[guard]
-    effects = [next((f.effect for f in look.verdict.findings if f.guard == guard), None) for look in found.looks]
+    effects = [next((f.effect for f in look.verdict.findings if f.guard == guard), None) for look in looks]
     known = [(x, e) for x, e in zip(minutes, effects, strict=True) if e is not None and e.low is not None]
     if not known:
         axes.text(0.5, 0.5, "no ratio is known", ha="center", transform=axes.transAxes, color=GREY)
@@ -110,8 +120,8 @@ def _effect(axes: Any, minutes: list[float], found: replay.Replay) -> None:
     axes.set_ylabel(f"{known[-1][1].of}\nto the champion's (95 %)")
 
 
-def _share(axes: Any, minutes: list[float], found: replay.Replay) -> None:
-    known = [(x, look.share_pct) for x, look in zip(minutes, found.looks, strict=True) if look.share_pct is not None]
+def _share(axes: Any, minutes: list[float], looks: Looks) -> None:
+    known = [(x, look.share_pct) for x, look in zip(minutes, looks, strict=True) if look.share_pct is not None]
     axes.plot([x for x, _ in known], [y for _, y in known], color="black", lw=1.2, drawstyle="steps-post")
     axes.set_ylim(0, 105)
     axes.set_ylabel("its share (%)")
