@@ -33,7 +33,7 @@ class Action(StrEnum):
 class Mode(StrEnum):
     """How the requests of one arm are taken to depend on each other."""
 
-    AUTO = "auto"  # as the A/A self-check of the champion finds; exact where it could not be made
+    AUTO = "auto"  # exact for now: choosing by an A/A self-check of the champion is not built yet
     EXACT = "exact"  # each request on its own
     BLOCK = "block"  # incidents of single replicas: one bounded bet per block of `block_s`
 
