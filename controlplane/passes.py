@@ -14,11 +14,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from judge import selfcheck
 from rollout import commands, draft, judging, machine, model, ports
 from rollout import plan as planning
 
 from .apply import Applied, apply, unless
 from .broadcast import Broadcast
+from .history import History
 from .metrics.recorder import Recorder
 from .observe import Observer, Ports
 from .traffic import TrafficMeter
@@ -54,6 +56,7 @@ class Passes:
         self._tick_s = tick_s
         self._drain_s = drain_s
         self._keep_readings = keep_readings
+        self._history = History()
         self._recorder = recorder or Recorder(clock=clock)
         self._outbox_retry_at: dict[str, datetime] = {}
         self._idle_turns = asyncio.Semaphore(IDLE_AT_ONCE)
@@ -83,6 +86,10 @@ class Passes:
         if not isinstance(observed.deployments, model.Unknown):  # an urgent look asks for no counts
             self._meter.feed(model_name, observed.now, observed.samples)
             observed = replace(observed, requests_per_s=self._meter.traffic(model_name).requests_per_s)
+            if not isinstance(observed.samples, model.Unknown):
+                self._history.feed(model_name, observed.now, record.champion, observed.samples)
+            if rollout is not None and judging.wants_selfcheck(rollout):
+                observed = replace(observed, selfcheck=await self._selfcheck(rollout))
         wake_s = _idle_s(model_name)
         if rollout is not None:
             judged = judging.judge(rollout, observed)
@@ -97,6 +104,11 @@ class Passes:
         actions = self._due(planning.plan(record, rollout, observed), observed.now)
         applied = await apply(actions, self._outside, drain_s=self._drain_s, interrupt=interrupt)
         return min(wake_s, await self._settle(record, applied, actions))
+
+    async def _selfcheck(self, rollout: model.Rollout) -> selfcheck.SelfCheck:
+        """In a thread: it may take a tenth of a second."""
+        readings, seed = self._history.readings(rollout.spec.model), zlib.crc32(rollout.id.encode())
+        return await asyncio.to_thread(selfcheck.check, rollout.spec.policy, readings, seed=seed)
 
     async def _look(
         self, record: model.ModelRecord, rollout: model.Rollout | None, interrupt: asyncio.Event

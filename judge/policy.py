@@ -33,7 +33,7 @@ class Action(StrEnum):
 class Mode(StrEnum):
     """How the requests of one arm are taken to depend on each other."""
 
-    AUTO = "auto"  # exact for now: choosing by an A/A self-check of the champion is not built yet
+    AUTO = "auto"  # as the A/A self-check of the champion finds
     EXACT = "exact"  # each request on its own
     BLOCK = "block"  # incidents of single replicas: one bounded bet per block of `block_s`
 

@@ -98,6 +98,13 @@ def quantile_bin(counts: Floats, part: float) -> int:
     return int(np.searchsorted(below, part * below[-1]))
 
 
+def quantile_us(counts: Floats, part: float) -> float:
+    """The middle of that bin."""
+    index = quantile_bin(counts, part)
+    edges = bins.lower_us()
+    return float((edges[index] + edges[min(index + 1, bins.BINS - 1)]) / 2.0)
+
+
 @lru_cache(maxsize=512)
 def build(reference: Counts, compared: Counts, floor_pct: float, tolerance_pct: float, tolerance_ms: float) -> Dictionary:
     """From the champion's past (not empty) and what the challenger showed so far (perhaps nothing)."""

@@ -15,6 +15,7 @@ class Kind(StrEnum):
     STEP = "step"
     HOLD = "hold"
     RELEASED = "released"  # a hold ended
+    SELF_CHECK = "self_check"  # the judge was tried on the champion's own past
     VERDICT = "verdict"  # the judge's label changed
     ALIAS = "alias"
     ENDED = "ended"

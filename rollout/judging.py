@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, replace
 
+from judge import selfcheck
 from judge.ceiling import decide_alone, observe_baseline
 from judge.decide import decide
 from judge.evidence import VERSION, State, fresh
@@ -46,6 +47,11 @@ def judge(rollout: Rollout, observed: Observed) -> Judged:
     """
     if not looks(rollout) or commands.urgent(rollout):
         return Judged(rollout)
+    if observed.selfcheck is not None:
+        checked = replace(rollout, status=replace(rollout.status, selfcheck=observed.selfcheck))
+        found = judge(checked, replace(observed, selfcheck=None))
+        fact = Event(rollout.id, rollout.spec.model, observed.now, Kind.SELF_CHECK, observed.selfcheck.sentence)
+        return replace(found, facts=(fact, *found.facts))
     state, reading = rollout.status.judge, None
     if state is not None and state.version != VERSION:  # written by an earlier slipway: its evidence means something else
         state = None
@@ -62,6 +68,12 @@ def judge(rollout: Rollout, observed: Observed) -> Judged:
     told = verdict is not None and (before is None or before.label is not verdict.label)
     facts = (_event(rollout, observed, verdict),) if told and verdict else ()
     return Judged(replace(rollout, status=status), facts, reading)
+
+
+def wants_selfcheck(rollout: Rollout) -> bool:
+    """Once, before a canary has a challenger."""
+    canary = rollout.spec.strategy is Strategy.CANARY and rollout.spec.champion is not None
+    return canary and rollout.status.phase is Phase.STARTING and rollout.status.selfcheck is None
 
 
 def question(rollout: Rollout, state: State | None, reading: Reading) -> tuple[State, Verdict | None]:
@@ -85,7 +97,8 @@ def _ask(
     if rollout.status.phase is Phase.STARTING:
         return (state if samples is None else observe_baseline(state, samples, spec.champion)), None
     question = decide if rollout.status.phase is Phase.PROGRESSING else decide_alone
-    policy = replace(spec.policy, alpha=spec.policy.alpha * _alpha_share(rollout))
+    policy = selfcheck.applied(spec.policy, rollout.status.selfcheck)
+    policy = replace(policy, alpha=policy.alpha * _alpha_share(rollout))
     sides = {"champion": spec.champion, "challenger": spec.version}
     return question(policy, state, samples, **sides, now_s=now_s, blind_reason=blind_reason)
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from judge.evidence import State as JudgeState
 from judge.policy import Policy
 from judge.samples import Sample
+from judge.selfcheck import SelfCheck
 from judge.verdict import Verdict
 
 
@@ -196,6 +197,7 @@ class Status:
     step_since: datetime | None = None  # when the step's split was first seen acknowledged
     step_base: int = 0  # challenger requests judged before this step began
     holds: tuple[Hold, ...] = ()
+    selfcheck: SelfCheck | None = None  # of the champion, before there was a challenger
     judge: JudgeState | None = None
     verdict: Verdict | None = None
     had_traffic: bool = False  # the challenger was ever given a weight
@@ -344,4 +346,5 @@ class Observed:
     gateway: GatewayState | Unknown = Unknown("not asked")
     samples: tuple[Sample, ...] | Unknown = Unknown("not asked")
     alias: int | Unknown | None = Unknown("not asked")
+    selfcheck: SelfCheck | None = None  # made in this pass
     requests_per_s: float | None = None  # all traffic of the model in the last seconds; None: not known

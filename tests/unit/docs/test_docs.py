@@ -23,7 +23,9 @@ from judge.verdict import Label
 from rollout import model
 
 ROOT = Path(__file__).parents[3]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bentos/*/README.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(page for room in ("docs", "bentos", "monitoring") for page in ROOT.glob(f"{room}/**/*.md"))]
+)
 OPERATE = (ROOT / "docs/operate.md").read_text()
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 COMMANDS: dict[str, Any] = typer.main.get_command(main.app).commands  # type: ignore[attr-defined]  # a group of commands
