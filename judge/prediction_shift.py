@@ -67,12 +67,16 @@ def _fixed(evidence: Evidence, guard: PredictionShiftGuard) -> Evidence:
     else:
         most = sorted(known, key=lambda pair: (-pair[1], pair[0]))[:MOST_CLASSES]
         classes = tuple(sorted(index for index, _ in most))
-    parts, shifts = 4 * _indicators(guard, classes), _shifts(guard)
-    shifted = SHIFTED if shifts else 0.0
-    weights = np.concatenate([np.full(parts, (1.0 - shifted) / parts), np.full(shifts, shifted / max(shifts, 1))])
-    atoms = np.log(np.append((1.0 - wealth.CASH) * weights, wealth.CASH))
+    atoms = np.log(np.append((1.0 - wealth.CASH) * _weights(guard, classes), wealth.CASH))
     margins = ((-log(len(FEWER)),) * len(FEWER),) * (2 * _indicators(guard, classes))
     return replace(evidence, classes=classes, log_atoms=tuple(atoms.tolist()), log_margins=margins)
+
+
+def _weights(guard: PredictionShiftGuard, classes: tuple[int, ...]) -> Floats:
+    """Of the bets, in the order of the atoms: the same for each indicator, direction and size, and for each shift."""
+    parts, shifts = 4 * _indicators(guard, classes), _shifts(guard)
+    shifted = SHIFTED if shifts else 0.0
+    return np.concatenate([np.full(parts, (1.0 - shifted) / parts), np.full(shifts, shifted / max(shifts, 1))])
 
 
 def _indicators(guard: PredictionShiftGuard, classes: tuple[int, ...]) -> int:
@@ -113,8 +117,7 @@ def _bet(evidence: Evidence, guard: PredictionShiftGuard, challenger: Floats, ch
     if _shifts(guard):
         factors = np.append(factors, _whole(past, challenger, champion, float(share[0, 0])))
     atoms, cash, age = np.array([evidence.log_atoms[:-1]]), np.array([evidence.log_atoms[-1]]), np.array([evidence.age])
-    start = np.array(_fixed(replace(evidence, classes=()), guard).log_atoms[:-1])
-    wealth.invest(atoms, cash, age, np.array([n1]), start - log(1.0 - wealth.CASH))
+    wealth.invest(atoms, cash, age, np.array([n1]), np.log(_weights(guard, evidence.classes)))
     atoms = np.append(atoms[0] + factors, cash)
     now = float(wealth.log_sums(atoms[None, :], [0])[0, 0])
     margins = np.array(evidence.log_margins)

@@ -119,7 +119,7 @@ def build(reference: Counts, compared: Counts, floor_pct: float, tolerance_pct: 
     below = np.concatenate([[0.0], np.cumsum(known)])  # distribution at _EDGES_US and at infinity
     edges = np.arange(floor + 1, last + 1)  # where the groups beyond the floor begin
     supposed = [_distribution(kind, a, b, below, edges, median_us) for kind, a, b, _ in FAMILIES]
-    own = np.diff(below[edges], prepend=0.0, append=1.0)
+    own = np.maximum(np.diff(below[edges], prepend=0.0, append=1.0), 1e-12)
     ratios = [np.diff(cdf, prepend=0.0, append=1.0) / own for cdf in supposed]
     starts = np.concatenate([[0], _STARTS[edges]])
     lower_us = np.concatenate([[0.0], _EDGES_US[edges]])
