@@ -51,6 +51,7 @@ def up(
     ingress: Annotated[int, _port("ingress", "Where clients send prediction requests.")] = 8080,
     envoy_admin: Annotated[int, _port("envoy_admin", "Envoy's own counters and health.")] = 8702,
     mlflow: Annotated[int, _port("mlflow", "MLflow's web interface and API.")] = 5000,
+    prometheus: Annotated[int, _port("prometheus", "Prometheus, if it is installed.")] = 8703,
     offset: Annotated[
         int, typer.Option("--port-offset", metavar="N", help="Raise every port by this, for a second stack.")
     ] = 0,
@@ -59,15 +60,19 @@ def up(
     ] = False,
     wait: Annotated[str, typer.Option("--wait", metavar="TIME", help="How long each part may take to answer.")] = "120s",
 ) -> None:
-    """Run MLflow, Envoy and the control plane on this machine.
+    """Run MLflow, Envoy and the control plane on this machine, and Prometheus if it is installed.
 
     Stays until Ctrl-C, then stops everything it started, model replicas too. A part that dies is started again.
     """
     from cli.stack import config, ports, record, stack, supervisor  # noqa: PLC0415  see the module's docstring
+    from monitoring import server  # noqa: PLC0415  as above
 
     try:
-        wanted = ports.Ports(api=api, xds=xds, ingress=ingress, envoy_admin=envoy_admin, mlflow=mlflow).shifted(offset)
-        settings = config.Config(state_dir, ports.random_ports() if random else wanted, deadline_s=times.parse_s(wait))
+        wanted = ports.Ports(
+            api=api, xds=xds, ingress=ingress, envoy_admin=envoy_admin, mlflow=mlflow, prometheus=prometheus
+        ).shifted(offset)
+        chosen = ports.random_ports() if random else wanted
+        settings = config.Config(state_dir, chosen, deadline_s=times.parse_s(wait), prometheus=server.program())
     except (ports.BadPort, times.BadDuration) as error:
         raise Failure(Exit.USAGE, str(error)) from error
     console = Console(highlight=False)
@@ -88,7 +93,7 @@ def up(
             raise Failure(Exit.USAGE, why, "choose another with --state-dir") from error
         progress.settled()
         try:
-            console.print(_addresses(local.addresses, settings.state_dir), soft_wrap=True, markup=False)
+            console.print(_addresses(local.addresses, settings.state_dir, local.missing), soft_wrap=True, markup=False)
             stopping.wait()
             console.print(Text("stopping", "dim"))
         finally:
@@ -104,8 +109,8 @@ def down(state_dir: StateDir = Path(address.DEFAULT_STATE_DIR)) -> None:
 
     settings = config.Config(state_dir)
     say = Console(highlight=False).print
-    # The launcher stops four parts one after the other, each within its grace.
-    orderly = leftovers.stop_launcher(settings.state_dir, 5 * settings.grace_s)
+    # The launcher stops five parts one after the other, each within its grace.
+    orderly = leftovers.stop_launcher(settings.state_dir, 6 * settings.grace_s)
     if orderly is not None:
         say("stopped the stack" if orderly else "the stack did not stop in time and was killed")
     names = leftovers.stop_children(settings.state_dir, settings.grace_s)
@@ -179,12 +184,20 @@ class _Progress:
         return table
 
 
-def _addresses(addresses: Mapping[str, str], state_dir: Path) -> str:
+def _addresses(addresses: Mapping[str, str], state_dir: Path, missing: frozenset[str]) -> str:
+    from monitoring import server  # noqa: PLC0415  see the module's docstring
+
+    watching = ("prometheus", addresses.get("prometheus", "-"), "the numbers and alerts of all this")
+    if "prometheus" in missing:
+        watching = ("prometheus", "-", "did not come up; logs/prometheus.log tells why. All else works without it")
+    elif "prometheus" not in addresses:
+        watching = ("prometheus", "-", f"is not installed ({server.INSTALL}). All else works without it")
     lines = [
         ("gateway", addresses["ingress"], "send predictions here: POST /MODEL/predict"),
         ("api", addresses["api"], "the control plane; its docs are at /api/v1/docs"),
         ("mlflow", addresses["mlflow"], "experiments, models, versions"),
         ("envoy admin", addresses["envoy_admin"], "Envoy's own counters"),
+        watching,
         ("state", str(state_dir), "logs are in logs/"),
     ]
     width = max(len(where) for _, where, _ in lines[:-1])

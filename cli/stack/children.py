@@ -1,7 +1,7 @@
-"""What the stack consists of: how MLflow, the control plane and Envoy are started, and how one sees that they are ready.
+"""What the stack consists of: how MLflow, the control plane, Envoy and Prometheus are started, and how one sees that they are ready.
 
 Called by `Stack`. Asks each room how its system is started; only the addresses and directories are decided here. Writes
-Envoy's bootstrap file and makes directories, starts nothing.
+configuration files of Envoy and Prometheus and makes directories, starts nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from gateway import bootstrap, process
+from monitoring import server as monitoring
 from registry import server
 
 from .config import Config
@@ -20,17 +21,25 @@ from .supervisor import Child, StartFailed
 MLFLOW = "mlflow"
 CONTROLPLANE = "controlplane"
 ENVOY = "envoy"
+PROMETHEUS = "prometheus"
 
 _TELEMETRY_OFF = {"BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
 
 # Settings of this launcher and of the commands. The control plane refuses names that it does not know.
-_NOT_FOR_CONTROLPLANE = ("SLIPWAY_API", "SLIPWAY_ACTOR", "SLIPWAY_MLFLOW_PORT", "SLIPWAY_ENVOY_ADMIN_PORT")
+_NOT_FOR_CONTROLPLANE = (
+    "SLIPWAY_API",
+    "SLIPWAY_ACTOR",
+    "SLIPWAY_MLFLOW_PORT",
+    "SLIPWAY_ENVOY_ADMIN_PORT",
+    "SLIPWAY_PROMETHEUS_PORT",
+)
 
 
 def build(config: Config) -> tuple[Child, ...]:
     """Makes the state directory. Raises OSError if it cannot be written, StartFailed if a program is missing."""
     (config.state_dir / "logs").mkdir(parents=True, exist_ok=True)
-    return (_mlflow(config), _controlplane(config), _envoy(config))
+    watching = (_prometheus(config, config.prometheus),) if config.prometheus is not None else ()
+    return (_mlflow(config), _controlplane(config), _envoy(config), *watching)
 
 
 def _mlflow(config: Config) -> Child:
@@ -87,3 +96,13 @@ def _envoy(config: Config) -> Child:
         f"http://{HOST}:{config.ports.ingress}/",
         config.deadline_s,
     )
+
+
+def _prometheus(config: Config, program: Path) -> Child:
+    """Not needed by the others: if it does not come up, the stack does."""
+    listen = f"{HOST}:{config.ports.prometheus}"
+    file = config.state_dir / "prometheus.yml"
+    file.write_text(monitoring.render(monitoring.Config(f"{HOST}:{config.ports.api}", listen)), encoding="utf-8")
+    argv = monitoring.argv(program, config=file, data=config.state_dir / "prometheus", listen=listen)
+    ready = f"http://{listen}/-/ready"
+    return Child(PROMETHEUS, argv, dict(os.environ), config.log(PROMETHEUS), ready, config.deadline_s, needed=False)

@@ -31,6 +31,7 @@ class Ports:
     ingress: int = 8080  # where clients send their prediction requests
     envoy_admin: int = 8702  # Envoy's own counters and health
     mlflow: int = 5000  # MLflow's web interface and API
+    prometheus: int = 8703  # Prometheus' web interface and API, where it is installed
 
     def __post_init__(self) -> None:
         by_number: dict[int, str] = {}
@@ -64,9 +65,9 @@ def random_ports() -> Ports:
     return Ports(**found)
 
 
-def check_free(ports: Ports) -> None:
-    """Raises PortTaken, naming every taken port with its holder and the option that changes it."""
-    taken = [(name, port) for name, port in ports.items() if not _free(port)]
+def check_free(ports: Ports, unused: frozenset[str] = frozenset()) -> None:
+    """Raises PortTaken, naming every taken port with its holder and the option that changes it. `unused` ones are not looked at."""
+    taken = [(name, port) for name, port in ports.items() if name not in unused and not _free(port)]
     if not taken:
         return
     words = [

@@ -16,7 +16,7 @@ from . import children, leftovers, ports, record
 from .config import Config
 from .supervisor import Change, State, Supervisor
 
-STOP_ORDER = (children.CONTROLPLANE, children.ENVOY, leftovers.REPLICAS, children.MLFLOW)
+STOP_ORDER = (children.CONTROLPLANE, children.ENVOY, leftovers.REPLICAS, children.MLFLOW, children.PROMETHEUS)
 
 
 class Stack:
@@ -25,6 +25,7 @@ class Stack:
     def __init__(self, config: Config, tell: Callable[[Change], None] = lambda _: None) -> None:
         self.config = config
         self.addresses = config.addresses()
+        self.missing: frozenset[str] = frozenset()  # parts that are not needed and did not come up
         self._tell = tell
         self._supervisor = Supervisor((), self._changed)
         self._held = contextlib.ExitStack()
@@ -35,9 +36,10 @@ class Stack:
         self._held.enter_context(record.held(self.config.state_dir))
         try:
             leftovers.stop_children(self.config.state_dir, self.config.grace_s)
-            ports.check_free(self.config.ports)
+            ports.check_free(self.config.ports, self.config.unused)
             self._supervisor = Supervisor(children.build(self.config), self._changed)
             self._supervisor.start(cancelled)
+            self.missing = self._supervisor.missing()
         except BaseException:
             self.stop()
             raise

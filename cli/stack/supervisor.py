@@ -39,7 +39,7 @@ class StartFailed(Exception):
 @dataclass(frozen=True, slots=True)
 class Child:
     """What to run, in which (whole) environment. `ready` is an address http://host:port/path that answers without a server error
-    once the child does its work."""
+    once the child does its work. One that is not `needed` may fail to come up: the others go on without it."""
 
     name: str
     argv: Sequence[str]
@@ -47,6 +47,7 @@ class Child:
     log: Path
     ready: str
     deadline_s: float
+    needed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ class Supervisor:
         self._failure: str | None = None
 
     def start(self, cancelled: threading.Event | None = None) -> None:
-        """Start all at once and return when all are ready. Raises StartFailed; the caller then calls `stop`."""
+        """Start all at once and return when all are ready, or not needed and given up. Raises StartFailed; the caller then
+        calls `stop`."""
         # Always from the watching thread: Envoy asks the kernel to end it together with the *thread* that started it.
         for run in self._runs.values():
             run.state = State.WAITING
@@ -93,10 +95,14 @@ class Supervisor:
             with self._lock:
                 if self._failure is not None:
                     raise StartFailed(self._failure)
-                if all(run.was_ready for run in self._runs.values()):
+                if all(run.was_ready or not run.wanted for run in self._runs.values()):
                     return
             if cancelled is not None and cancelled.is_set():
                 raise StartFailed("stopped while starting")
+
+    def missing(self) -> frozenset[str]:
+        """Children that never came up."""
+        return frozenset(name for name, run in self._runs.items() if not run.was_ready and not run.wanted)
 
     def wait_ready(self, name: str, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
@@ -179,7 +185,8 @@ class Supervisor:
         if not run.was_ready:
             # Never worked: trying again would only hide the reason.
             run.wanted = False
-            self._failure = f"{run.child.name} did not come up: {how}. {_last_words(run.child.log)}"
+            if run.child.needed:
+                self._failure = f"{run.child.name} did not come up: {how}. {_last_words(run.child.log)}"
             self._enter(run, State.STOPPED, how)
             return
         steady = run.state is State.READY and time.monotonic() - run.since >= STEADY_S
