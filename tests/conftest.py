@@ -226,7 +226,8 @@ def _processes_of(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[System]:
+    """A module that says `WATCHED = True` has a Prometheus in it too."""
     import httpx  # noqa: PLC0415  see the module's docstring
 
     from cli.stack import config, ports, stack  # noqa: PLC0415  see the module's docstring
@@ -235,12 +236,29 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with pytest.MonkeyPatch.context() as environment:
         for name, value in FAST.items():
             environment.setenv(name, value)
-        local = stack.Stack(config.Config(folder, ports.random_ports()))
+        watched = needed("prometheus") if getattr(request.module, "WATCHED", False) else None
+        local = stack.Stack(config.Config(folder, ports.random_ports(), prometheus=watched))
         with local.running(), httpx.Client(timeout=30, trust_env=False) as http:
             yield System(local, http)
     poll(lambda: not _processes_of(folder), 5)
     errors = [line for line in (folder / "logs" / "controlplane.log").read_text().splitlines() if '"level":"error"' in line]
     assert [line for line in errors if "Unavailable" not in line] == []  # a full disk is told so
+
+
+def needed(program: str) -> Path:
+    """One of Prometheus' programs. They come from Debian: at a desk without them the test is skipped, in the gate it fails."""
+    from monitoring import server  # noqa: PLC0415  see the module's docstring
+
+    found = server.program(program)
+    if found is not None:
+        return found
+    message = f"{program} is not installed: {server.INSTALL}"
+    return pytest.fail(message) if "CI" in os.environ else pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    return needed("promtool")
 
 
 @dataclass(frozen=True)

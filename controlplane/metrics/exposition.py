@@ -42,9 +42,10 @@ def text(registry: CollectorRegistry, rows: Iterable[Row], looks: Iterable[Look]
 
 
 def _gauges(rows: Iterable[Row]) -> dict[names.Metric, list[str]]:
-    lines: dict[names.Metric, list[str]] = {}
+    """Every family is there from the start, even without a sample: whoever looks for a name finds it."""
+    lines: dict[names.Metric, list[str]] = {metric: [] for metric in names.CONTROL_PLANE if metric.kind is names.Kind.GAUGE}
     for metric, value, values in rows:
-        lines.setdefault(metric, []).append(f"{metric.name}{_labels(metric.labels, values)} {float(value)}\n")
+        lines[metric].append(f"{metric.name}{_labels(metric.labels, values)} {float(value)}\n")
     return lines
 
 
