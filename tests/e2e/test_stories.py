@@ -56,7 +56,10 @@ HOUSES = [json.dumps({"dataframe_records": [{"rooms": rooms, "age": 7.0}]}).enco
 # A test has seconds, not days: steps and margins that some hundred requests can decide.
 CANARY: dict[str, Any] = {
     "steps": [{"weight_pct": 20, "requests": 10}, {"weight_pct": 50, "requests": 20}, 100],
-    "policy": {"error_rate": {"margin_pct": 10.0, "tolerance_pct": 1.0}},
+    "policy": {
+        "error_rate": {"margin_pct": 10.0, "tolerance_pct": 1.0},
+        "latency": {"tolerance_ms": 50.0, "margin_ms": 200.0, "quantiles_pct": [50.0, 90.0]},  # two busy cores stutter
+    },
 }
 
 pytestmark = pytest.mark.timeout(180)
