@@ -4,7 +4,7 @@ LOCK := uv pip compile pyproject.toml --group dev --universal --python-version 3
 
 .PHONY: help
 help: ## show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: setup ## the main job on real flights: ship, canary, roll back, blue-green, undo (about 3 minutes)
@@ -29,7 +29,11 @@ check: setup ## format, lint, types, import rules, lock file fresh
 
 .PHONY: bench
 bench: setup ## the benchmarks: tables here, JSON under .slipway/bench/
-	@for script in bench/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out bench/bench_judge.py,$(wildcard bench/bench_*.py)); do $(BIN)/python $$script || exit 1; done
+
+.PHONY: bench-judge
+bench-judge: setup ## what the judge promises, simulated: tables here, JSON under .slipway/bench/, pictures in docs/images/
+	@$(BIN)/python bench/bench_judge.py
 
 .PHONY: setup
 setup: .venv/.ready ## the virtual environment, from requirements.lock
