@@ -135,6 +135,8 @@ class ControlPlane:
             version=self._version,
             recorder=recorder,
             gateways=gateway.admins,
+            alert_token=self._settings.alert_token.get_secret_value(),
+            alert_dry_run=self._settings.alert_dry_run,
             max_body_bytes=self._settings.max_body_bytes,
         )
 

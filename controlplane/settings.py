@@ -61,6 +61,14 @@ class Settings(pydantic_settings.BaseSettings):
         int, Field(ge=1024, description="Largest body of an API request in bytes; a rollout needs about 1000.")
     ] = 1024 * 1024
 
+    alert_token: Annotated[
+        pydantic.SecretStr,
+        Field(description="What Alertmanager must send to the webhook, as a bearer token. Left out: the webhook is off."),
+    ] = pydantic.SecretStr("")
+    alert_dry_run: Annotated[bool, Field(description="Alerts only leave a note in the history, they take nothing back.")] = (
+        False
+    )
+
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="Least level that is logged.")] = (
         "INFO"
     )

@@ -1,4 +1,4 @@
-"""How Prometheus is started and configured: its command line, and the template of its configuration filled in.
+"""How Prometheus and Alertmanager are started and configured: command line, and the templates of their configurations filled in.
 
 Called by the launcher in `cli/` and by tests. Starts nothing and writes nothing. The rules are used where they lie, in this room.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import shutil
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOM = Path(__file__).parent
 TEMPLATE = ROOM / "prometheus" / "prometheus.yml"
+ALERTMANAGER = ROOM / "alertmanager" / "alertmanager.yml"
 RULES = ROOM / "prometheus" / "rules"
 RUNBOOKS = ROOM / "runbooks"
 
@@ -70,8 +71,17 @@ def render(config: Config) -> str:
         "replicas": f"{api}/replicas",
         "self": config.listen,
     }
+    return _filled(TEMPLATE, values)
+
+
+def render_alertmanager(*, api: str, token_file: Path) -> str:
+    """Alertmanager's configuration as YAML. `token_file` holds what the control plane was given as SLIPWAY_ALERT_TOKEN."""
+    return _filled(ALERTMANAGER, {"webhook": f"http://{api}/api/v1/alerts", "token": str(token_file)})
+
+
+def _filled(template: Path, values: Mapping[str, object]) -> str:
     written = {name: json.dumps(value) for name, value in values.items()}
-    return _Template(TEMPLATE.read_text(encoding="utf-8")).substitute(written)
+    return _Template(template.read_text(encoding="utf-8")).substitute(written)
 
 
 def argv(program: Path, *, config: Path, data: Path, listen: str) -> Sequence[str]:

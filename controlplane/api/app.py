@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from . import errors, health, metrics, models, replays, rollouts, targets, verbs
+from . import alerts, errors, health, metrics, models, replays, rollouts, targets, verbs
 from .guards import Guards
 from .links import PREFIX
 from .metering import Metering
@@ -29,7 +29,7 @@ Send an `Idempotency-Key` with a POST, and a lost answer can be asked for again.
 TAGS = [
     {"name": "rollouts", "description": "Attempts to make a version the champion."},
     {"name": "models", "description": "What is registered, what is served, and how the traffic is split."},
-    {"name": "metrics", "description": "For Prometheus; the numbers themselves are at /metrics."},
+    {"name": "metrics", "description": "For Prometheus and Alertmanager; the numbers themselves are at /metrics."},
     {"name": "health", "description": "For supervisors and load balancers."},
 ]
 
@@ -55,6 +55,7 @@ def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
     app.include_router(verbs.router, prefix=PREFIX)
     app.include_router(replays.router, prefix=PREFIX)
     app.include_router(targets.router, prefix=PREFIX)
+    app.include_router(alerts.router, prefix=PREFIX)
     app.include_router(health.router, prefix=PREFIX)
     app.include_router(health.router, include_in_schema=False)  # where supervisors look for it
     app.include_router(metrics.router)

@@ -59,6 +59,7 @@ class Recorder:
         self._rollout_s = _histogram(names.ROLLOUT_DURATION, self._registry)
         self._detection_s = _histogram(names.DETECTION, self._registry)
         self._execution_s = _histogram(names.EXECUTION, self._registry)
+        self._alerts = _counter(names.ALERTS, self._registry)
         self._looks: dict[str, Look] = {}
         self._totals: dict[str, Totals] = {}
         self._passed_at: dict[str, float] = {}
@@ -71,6 +72,10 @@ class Recorder:
         """The API began to answer. `route` is a template or names.UNMATCHED."""
         self._requests.labels(method, route, str(code)).inc()
         self._request_s.labels(method, route).observe(took_s, {"trace_id": trace_id} if trace_id else None)
+
+    def alerted(self, decision: str) -> None:
+        """The webhook decided on an alert; `decision` is one of a closed set."""
+        self._alerts.labels(decision).inc()
 
     def passed(self, model_name: str, took_s: float, *, failed: bool) -> None:
         failures = self._pass_failures.labels(model_name)

@@ -81,6 +81,7 @@ def role(version: int, word: str) -> dict[str, str]:
 
 BOTH = {**role(1, "champion"), **role(2, "challenger")}
 CRITICAL, WARNING = {"severity": "critical"}, {"severity": "warning"}
+ROLLBACK = {"action": "rollback"}
 M = {"model": "m"}
 V2 = {"model": "m", "model_version": "2"}
 UP = 'up{job="slipway-controlplane",instance="c"}'
@@ -129,7 +130,7 @@ CASES = (
     ),
     Case("SlipwayBudgetBurnsSlowly", "0.05 % errors for two days", answers(1, 1999, 1, 600), "2d", (), DAYS),
     # versions
-    Case("SlipwayVersionFails", "a third fails", answers(2, 20, 10), "5m", ({**CRITICAL, **V2},)),
+    Case("SlipwayVersionFails", "a third fails", answers(2, 20, 10), "5m", ({**CRITICAL, **ROLLBACK, **V2},)),
     Case("SlipwayVersionFails", "a third of a handful fails", answers(2, 2, 1), "5m"),
     Case("SlipwayVersionFails", "every tenth fails", answers(2, 27, 3), "5m"),
     Case(
@@ -137,7 +138,7 @@ CASES = (
         "5 % beside the champion's 1 %",
         {**BOTH, **answers(1, 99, 1), **answers(2, 19, 1)},
         "8m",
-        ({**CRITICAL, **V2},),
+        ({**CRITICAL, **ROLLBACK, **V2},),
     ),
     Case("SlipwayChallengerErrors", "both fail alike", {**BOTH, **answers(1, 90, 10), **answers(2, 18, 2)}, "8m"),
     Case("SlipwayChallengerErrors", "too few requests", {**BOTH, **answers(1, 99, 1), **answers(2, 2, 1)}, "8m"),
@@ -312,7 +313,7 @@ def test_alerts_fire_and_are_quiet(promtool: Path, tmp_path: Path) -> None:
 
 def test_what_the_people_on_call_read(promtool: Path, tmp_path: Path) -> None:
     expected = {
-        "exp_labels": {"severity": "critical", "model": "m", "model_version": "2"},
+        "exp_labels": {"severity": "critical", "action": "rollback", "model": "m", "model_version": "2"},
         "exp_annotations": {
             "summary": "Version 2 of m fails 33.33% of its requests",
             "description": "Limit 20 % over one minute, from 50 requests.",
