@@ -1,9 +1,7 @@
-"""A small model server to be measured by `measure_latency.py`: one scikit-learn model behind uvicorn, aiohttp or threads.
+"""A small model server to be measured by `measure_latency.py`: one scikit-learn model behind FastAPI, aiohttp or threads.
 
-The environment says how it is disturbed (SLOW_PART, SLOW_S, TREES, CALLS, GARBAGE, LOCK_S, PADDING) and where it listens (PORT).
+The environment says how it is disturbed (see `measure_latency.DISTURBANCES`) and where it listens (PORT).
 """
-
-from __future__ import annotations
 
 import asyncio
 import gc
@@ -20,8 +18,10 @@ from sklearn.ensemble import RandomForestRegressor
 
 PORT = int(os.environ["PORT"])
 SLOW_PART, SLOW_S = float(os.environ.get("SLOW_PART", "0")), float(os.environ.get("SLOW_S", "0"))
-CALLS, GARBAGE = int(os.environ.get("CALLS", "1")), bool(os.environ.get("GARBAGE"))
-LOCK_S, PADDING = float(os.environ.get("LOCK_S", "0")), int(os.environ.get("PADDING", "0"))
+MISS_PART, MISS_CALLS = float(os.environ.get("MISS_PART", "0")), int(os.environ.get("MISS_CALLS", "0"))
+LOOKUP_S, LOCK_S = float(os.environ.get("LOOKUP_S", "0")), float(os.environ.get("LOCK_S", "0"))
+CALLS, PADDING = int(os.environ.get("CALLS", "1")), int(os.environ.get("PADDING", "0"))
+GARBAGE, BACKGROUND = bool(os.environ.get("GARBAGE")), bool(os.environ.get("BACKGROUND"))
 LOCK = threading.Lock()
 
 _rng = np.random.default_rng(0)
@@ -33,11 +33,13 @@ HOARD: list[object] = [{"at": number, "list": [number] * 3} for number in range(
 def answer(body: bytes) -> tuple[bytes, float]:
     """The answer, and how long to wait before it is sent."""
     rows = np.array(json.loads(body)["rows"])
+    calls = CALLS + (MISS_CALLS if random.random() < MISS_PART else 0)
     with LOCK:
-        found = [MODEL.predict(rows).tolist() for _ in range(CALLS)][-1]
+        found = [MODEL.predict(rows).tolist() for _ in range(calls)][0]  # noqa: RUF015 - every call costs
     if GARBAGE and random.random() < 0.005:
         gc.collect()
     slow = SLOW_S if random.random() < SLOW_PART else 0.0
+    slow += random.expovariate(1.0 / LOOKUP_S) if LOOKUP_S else 0.0
     return json.dumps({"predictions": found, "padding": "x" * PADDING}).encode(), slow
 
 
@@ -48,21 +50,27 @@ def hold_lock() -> None:
         time.sleep(LOCK_S * 49)
 
 
-def uvicorn_server() -> None:
-    import uvicorn
-    from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import Route
+def work() -> None:
+    """A tenth of a core, in pieces that fight for the interpreter's lock: a log shipper, a metrics exporter."""
+    while True:
+        json.dumps([random.random() for _ in range(3000)])
+        time.sleep(0.03)
 
+
+def fastapi_server() -> None:
+    import uvicorn
+    from fastapi import FastAPI, Request, Response
+    from starlette.concurrency import run_in_threadpool
+
+    app = FastAPI()
+
+    @app.post("/predict")
     async def predict(request: Request) -> Response:
         content, slow = await run_in_threadpool(answer, await request.body())
         if slow:
             await asyncio.sleep(slow)
         return Response(content, media_type="application/json")
 
-    app = Starlette(routes=[Route("/predict", predict, methods=["POST"])])
     uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")
 
 
@@ -99,7 +107,9 @@ def threads_server() -> None:
     ThreadingHTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
 
 
+if LOCK_S:
+    threading.Thread(target=hold_lock, daemon=True).start()
+if BACKGROUND:
+    threading.Thread(target=work, daemon=True).start()
 if __name__ == "__main__":
-    if LOCK_S:
-        threading.Thread(target=hold_lock, daemon=True).start()
-    {"uvicorn": uvicorn_server, "aiohttp": aiohttp_server, "threads": threads_server}[sys.argv[1]]()
+    {"fastapi": fastapi_server, "aiohttp": aiohttp_server, "threads": threads_server}[sys.argv[1]]()

@@ -62,9 +62,16 @@ FAMILIES: tuple[tuple[str, float, float, float], ...] = (
     ("stretch", 0.98, 2.0, 0.130),
 )
 SPREAD_PARTS = 8  # between none and all of it
-ADAPTIVE = ((30.0, 0.05), (150.0, 0.05))  # (pseudo-requests that speak for no change, weight)
-WEIGHTS: Floats = np.array([*(family[3] for family in FAMILIES), *(weight for _, weight in ADAPTIVE)])
-WEIGHTS = WEIGHTS / WEIGHTS.sum()
+# The last alternative is learned from what the challenger showed so far: the mixture of all the others that explains it best. As the prior,
+# so many of its requests speak for no change, and so many for the others by their weights. A few suffice: real regressions are
+# several at once, and what was learned from twenty requests already bets better than any single family.
+UNCHANGED_REQUESTS = 5.0
+CHANGED_REQUESTS = 10.0
+LEARNED = 0.4  # of the weight
+LEARNING_STEPS = 15  # of expectation maximisation; more change nothing that matters
+_FAMILY_WEIGHTS: Floats = np.array([family[3] for family in FAMILIES])
+_FAMILY_WEIGHTS = _FAMILY_WEIGHTS / _FAMILY_WEIGHTS.sum()
+WEIGHTS: Floats = np.append((1.0 - LEARNED) * _FAMILY_WEIGHTS, LEARNED)
 
 
 @dataclass(frozen=True)
@@ -108,8 +115,16 @@ def quantile_us(counts: Floats, part: float) -> float:
 @lru_cache(maxsize=512)
 def build(reference: Counts, compared: Counts, floor_pct: float, tolerance_pct: float, tolerance_ms: float) -> Dictionary:
     """From the champion's past (not empty) and what the challenger showed so far (perhaps nothing)."""
+    families = _families(reference, floor_pct, tolerance_pct, tolerance_ms)
+    seen = families.grouped(dense(compared), challenger=True)
+    tilts = np.vstack([families.tilts, _learned(families.tilts, seen)])
+    return Dictionary(families.champion, families.challenger, tilts, np.log(tilts))
+
+
+@lru_cache(maxsize=512)
+def _families(reference: Counts, floor_pct: float, tolerance_pct: float, tolerance_ms: float) -> Dictionary:
+    """All but the last alternative."""
     past = dense(reference)
-    total = past.sum()
     floor = int(np.searchsorted(_STARTS, quantile_bin(past, floor_pct / 100.0), side="right") - 1)
     median_us = bins.lower_us()[quantile_bin(past, 0.5)] + 1.0
     slowest_us = bins.lower_us()[int(np.flatnonzero(past)[-1])]
@@ -118,9 +133,9 @@ def build(reference: Counts, compared: Counts, floor_pct: float, tolerance_pct: 
     known = _smooth(np.add.reduceat(past, _STARTS), last)
     below = np.concatenate([[0.0], np.cumsum(known)])  # distribution at _EDGES_US and at infinity
     edges = np.arange(floor + 1, last + 1)  # where the groups beyond the floor begin
-    supposed = [_distribution(kind, a, b, below, edges, median_us) for kind, a, b, _ in FAMILIES]
     own = np.maximum(np.diff(below[edges], prepend=0.0, append=1.0), 1e-12)
-    ratios = [np.diff(cdf, prepend=0.0, append=1.0) / own for cdf in supposed]
+    supposed = [_distribution(kind, a, b, below, edges, median_us) for kind, a, b, _ in FAMILIES]
+    tilts = np.array([_rising(np.diff(cdf, prepend=0.0, append=1.0) / own, own) for cdf in supposed])
     starts = np.concatenate([[0], _STARTS[edges]])
     lower_us = np.concatenate([[0.0], _EDGES_US[edges]])
     # a bin of the challenger belongs where its lower edge lies once the tolerance is taken off
@@ -128,12 +143,19 @@ def build(reference: Counts, compared: Counts, floor_pct: float, tolerance_pct: 
     tolerated_us[0] = 0.0
     moved = np.searchsorted(bins.lower_us(), tolerated_us * (1.0 - 1e-12))
     moved = np.minimum(moved, bins.BINS - 1)
-    seen1, seen0 = np.add.reduceat(dense(compared), moved), np.add.reduceat(past, starts)
-    for pseudo, _ in ADAPTIVE:
-        expected = seen1.sum() * (seen0 + 2.0 * own) / (total + 2.0)
-        ratios.append((seen1 + pseudo * own) / (expected + pseudo * own))
-    tilts = np.array([_rising(ratio, own) for ratio in ratios])
     return Dictionary(starts, moved, tilts, np.log(tilts))
+
+
+def _learned(tilts: Floats, seen: Floats) -> Floats:
+    """The likeliest mixture of the alternatives and no change, given the challenger's answers by group (K,). It rises as they do."""
+    parts = np.vstack([np.ones(tilts.shape[1]), tilts])
+    prior = np.append(UNCHANGED_REQUESTS, CHANGED_REQUESTS * _FAMILY_WEIGHTS)
+    total = seen.sum() + prior.sum()
+    shares = prior / prior.sum()
+    for _ in range(LEARNING_STEPS if seen.any() else 0):
+        shares = (shares * (parts @ (seen / (shares @ parts))) + prior) / total
+    found: Floats = shares @ parts
+    return found
 
 
 def _smooth(counts: Floats, last: int) -> Floats:

@@ -1,0 +1,21 @@
+"""The model of `latency_server` behind BentoML, for `measure_latency.py`."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import bentoml
+from latency_server import answer
+
+
+@bentoml.service(workers=1)
+class Model:
+    """POST /predict with {"rows": [[...]]}."""
+
+    @bentoml.api
+    def predict(self, rows: list[list[float]]) -> str:
+        """The predictions."""
+        content, slow = answer(json.dumps({"rows": rows}).encode())
+        time.sleep(slow)
+        return content.decode()
