@@ -77,15 +77,16 @@ def update(known: Records, tilts: Floats, log_tilts: Floats, challenger: Floats,
     """One window for each row, in place. tilts (R or 1, J, K); counts by group of both arms (R, K)."""
     n1, n0 = challenger.sum(axis=1), champion.sum(axis=1)
     both = (n1 > 0.0) & (n0 > 0.0)
-    if not both.any():
-        return
-    share = np.where(both, n1 / np.maximum(n1 + n0, 1.0), 0.5)[:, None, None]
+    share = n1 / np.maximum(n1 + n0, 1.0)
     pooled = (challenger + champion)[:, :, None]
-    factors = log_tilts @ challenger[:, :, None] - np.log1p(share * (tilts - 1.0)) @ pooled
+    costs = np.log1p(share[:, None, None] * (tilts - 1.0)) @ pooled
+    factors = (log_tilts @ challenger[:, :, None] - costs)[:, :, 0]
+    if not both.all():
+        n1, factors = n1 * both, factors * both[:, None]
     atoms = known["log_atoms"]
-    wealth.invest(atoms[:, :-1], atoms[:, -1], known["age"], np.where(both, n1, 0.0), _LOG_WEIGHTS)
-    atoms[:, :-1] += np.where(both[:, None], factors[:, :, 0], 0.0)
-    evidence = wealth.log_sums(atoms, [0])[:, 0]
+    wealth.invest(atoms[:, :-1], atoms[:, -1], known["age"], n1, _LOG_WEIGHTS)
+    atoms[:, :-1] += factors
+    evidence = np.logaddexp.reduce(atoms, axis=1)
     known["rollback"] = known["decision"] = evidence
     known["peak"] = np.maximum(known["peak"], evidence)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import bet, bins, wealth
+from . import bins
 from .policy import LatencyGuard
 from .records import HEAD, Records
 from .samples import Counts
@@ -30,12 +30,14 @@ RECORD = np.dtype([*HEAD, ("log_atoms", "f8", (len(POWERS),))])
 
 
 class Cuts(NamedTuple):
-    """Per quantile: the first bin beyond the cut for each arm (of the champion the bin in which the quantile lies), how many of the champion's answers lie beyond, and the expected ratio."""
+    """Per quantile: the first bin beyond the cut for each arm (of the champion the bin in which the quantile lies), how many of the champion's answers lie beyond, and the expected ratio.
+    log_tilts: of an answer beyond the cut and of one before it, for each quantile and power, shape (2, quantiles, powers)."""
 
     champion: Ints
     challenger: Ints
     rate: Floats
     ratio: Floats
+    log_tilts: Floats
 
 
 def fresh(quantiles: int) -> Records:
@@ -59,17 +61,22 @@ def cuts(reference: Counts, guard: LatencyGuard) -> Cuts:
     challenger = np.maximum(np.searchsorted(bins.lower_us(), far_us * (1.0 + 1e-12), side="right") - 1, champion)
     beyond, far = total - below[champion - 1], total - below[challenger - 1]
     rate = (beyond + 0.5) / (total + 1.0)
-    return Cuts(champion, challenger, rate, np.minimum((far + 0.5) / (beyond + 1.0), MOST))
+    ratio = np.minimum((far + 0.5) / (beyond + 1.0), MOST)
+    times = ratio[:, None] ** POWERS
+    log_tilts = np.log(np.array([times, (1.0 - times * rate[:, None]) / (1.0 - rate[:, None])]))
+    return Cuts(champion, challenger, rate, ratio, log_tilts)
 
 
 def update(known: Records, at: Cuts, challenger: Floats, champion: Floats) -> None:
-    """One window, in place; counts of both arms over all bins (BINS,)."""
+    """One window, in place; counts of both arms over all bins (BINS,). An answer beyond the cut is bet to be the champion's, one
+    before it to be the challenger's: formula (1) of judge.md with two outcomes, whose tilts fall as latencies rise."""
     n1, n0 = challenger.sum(), champion.sum()
-    above1 = n1 - np.cumsum(challenger)[at.challenger - 1]
-    above0 = n0 - np.cumsum(champion)[at.champion - 1]
-    share = np.full((len(known), 1), n1 / (n1 + n0))
-    times = at.ratio[:, None] ** POWERS
-    rate = (at.rate * (1.0 - share[:, 0] * (1.0 - at.ratio)))[:, None]
-    window = bet.Counts(np.full_like(share, n1), above1[:, None], np.full_like(share, n0), above0[:, None])
-    known["log_atoms"] += bet.on_known_ratio(times, 1.0, share, rate).log_factors(window)
-    known["promotion"] = wealth.log_sums(known["log_atoms"], [0])[:, 0]
+    above1 = challenger[::-1].cumsum()[bins.BINS - 1 - at.challenger]
+    above0 = champion[::-1].cumsum()[bins.BINS - 1 - at.champion]
+    beyond = np.array([above1, above0])
+    hits = np.array([beyond, np.array([[n1], [n0]]) - beyond])  # (beyond the cut or not, arm, quantile)
+    share = n1 / (n1 + n0)
+    # one axis each for outcomes, quantiles and powers
+    won = at.log_tilts * hits[:, 0, :, None] - np.log1p(share * np.expm1(at.log_tilts)) * hits.sum(axis=1)[:, :, None]
+    known["log_atoms"] += won.sum(axis=0)
+    known["promotion"] = np.logaddexp.reduce(known["log_atoms"], axis=1)
