@@ -6,16 +6,17 @@ import json
 import time
 
 import bentoml
-from latency_server import answer
+from latency_server import answer  # type: ignore[import-not-found]  # found beside it, where BentoML runs it
 
 
 @bentoml.service(workers=1)
 class Model:
     """POST /predict with {"rows": [[...]]}."""
 
-    @bentoml.api
+    @bentoml.api  # type: ignore[untyped-decorator]  # BentoML publishes no types
     def predict(self, rows: list[list[float]]) -> str:
         """The predictions."""
         content, slow = answer(json.dumps({"rows": rows}).encode())
         time.sleep(slow)
-        return content.decode()
+        text: str = content.decode()
+        return text
