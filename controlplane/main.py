@@ -50,6 +50,7 @@ class ControlPlane:
 
     def __init__(self, chosen: settings.Settings) -> None:
         self._settings = chosen
+        self._token = chosen.token
         self.changes = Broadcast()
         self._clock = SteadyClock()
         self._meter = TrafficMeter()
@@ -74,6 +75,7 @@ class ControlPlane:
                     fetch=registry.download,
                 ),
                 on_change=nudge,
+                host=chosen.replica_address,
             )
             gateway = gateways.EnvoyGateway(
                 ads_host=chosen.xds_host,
@@ -135,7 +137,7 @@ class ControlPlane:
             version=self._version,
             recorder=recorder,
             gateways=gateway.admins,
-            alert_token=self._settings.alert_token.get_secret_value(),
+            alert_token=self._token,
             alert_dry_run=self._settings.alert_dry_run,
             max_body_bytes=self._settings.max_body_bytes,
         )

@@ -6,8 +6,11 @@ nothing is found out at the worst time.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import ipaddress
 import os
+import socket
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -41,6 +44,13 @@ class Settings(pydantic_settings.BaseSettings):
     ingress_host: Annotated[str, Field(description="Address on which gateways take client traffic.")] = "127.0.0.1"
     ingress_port: Annotated[Port, Field(description="TCP port of the same.")] = 8080
 
+    replica_host: Annotated[
+        str,
+        Field(
+            description="Address of this machine on which replicas listen and gateways reach them; a name is looked up at the start."
+        ),
+    ] = "127.0.0.1"
+
     mlflow_uri: Annotated[str, Field(description="Address of the MLflow tracking server and registry.")] = (
         "http://127.0.0.1:5000"
     )
@@ -65,6 +75,9 @@ class Settings(pydantic_settings.BaseSettings):
         pydantic.SecretStr,
         Field(description="What Alertmanager must send to the webhook, as a bearer token. Left out: the webhook is off."),
     ] = pydantic.SecretStr("")
+    alert_token_file: Annotated[
+        Path | None, Field(description="A file that holds it, instead; Alertmanager may read the same one.")
+    ] = None
     alert_dry_run: Annotated[bool, Field(description="Alerts only leave a note in the history, they take nothing back.")] = (
         False
     )
@@ -89,6 +102,39 @@ class Settings(pydantic_settings.BaseSettings):
                 raise ValueError(f"{name} and {taken[port]} are both {port}; give each its own port")
             taken[port] = name
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _one_token(self) -> Self:
+        if self.alert_token_file is not None and self.alert_token.get_secret_value():
+            raise ValueError("alert_token and alert_token_file are both set; keep one of them")
+        return self
+
+    @property
+    def token(self) -> str:
+        """Alertmanager's. Empty: none was given. Raises InvalidSettings if its file does not hold one."""
+        if self.alert_token_file is None:
+            return self.alert_token.get_secret_value()
+        try:
+            token = self.alert_token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise InvalidSettings(f"{PREFIX}ALERT_TOKEN_FILE: {self.alert_token_file} cannot be read: {why}") from error
+        if not token or not token.isprintable():
+            raise InvalidSettings(f"{PREFIX}ALERT_TOKEN_FILE: {self.alert_token_file} must hold one line of text, the token")
+        return token
+
+    @property
+    def replica_address(self) -> str:
+        """The IPv4 address of replica_host, as gateways need it. Raises InvalidSettings if the name leads nowhere."""
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.IPv4Address(self.replica_host))
+        try:
+            found = socket.getaddrinfo(self.replica_host, None, socket.AF_INET, socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise InvalidSettings(
+                f"{PREFIX}REPLICA_HOST: {self.replica_host} cannot be looked up ({error}); give an IPv4 address of this machine"
+            ) from error
+        return str(found[0][4][0])
 
     @property
     def store_url(self) -> str:

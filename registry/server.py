@@ -24,6 +24,7 @@ QUIET = {
     "MLFLOW_SERVER_JOB_ENABLE_PERIODIC_TASKS": "false",
     "GIT_PYTHON_REFRESH": "quiet",  # a machine without git gets no warning
 }
+LOOPBACK = "127.0.0.1"
 FOREIGN = ("MLFLOW_", "_MLFLOW_")  # settings for other servers and clients must not redirect this one
 
 
@@ -39,8 +40,11 @@ class Command:
         return f"{self.uri}/health"
 
 
-def command(home: Path, port: int, *, environ: Mapping[str, str] | None = None) -> Command:
-    """Everything below `home`, which must exist: mlflow.db and artifacts/. `environ` defaults to this process's own."""
+def command(
+    home: Path, port: int, *, host: str = LOOPBACK, name: str | None = None, environ: Mapping[str, str] | None = None
+) -> Command:
+    """Everything below `home`, which must exist: mlflow.db and artifacts/. `environ` defaults to this process's own. `host`: the IP address
+    it listens on; `name`: the host name by which others call it, which MLflow refuses unless it is told. Loopback it always answers."""
     home = home.resolve()
     source = os.environ if environ is None else environ
     inherited = {name: value for name, value in source.items() if not name.startswith(FOREIGN)}
@@ -53,9 +57,11 @@ def command(home: Path, port: int, *, environ: Mapping[str, str] | None = None) 
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
         "_MLFLOW_SGI_NAME": "uvicorn",
     }
+    if name is not None:
+        settings["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join(f"{one}:*" for one in (name, LOOPBACK, "localhost"))
     argv = (
         *(sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app"),
-        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--host", host, "--port", str(port), "--workers", "1"),
         *("--log-level", "warning", "--no-access-log"),
     )
     return Command(argv=argv, env={**inherited, **QUIET, **settings}, uri=f"http://127.0.0.1:{port}")

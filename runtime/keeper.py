@@ -37,7 +37,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What all replicas of a runtime share. `starting` bounds how many processes come up at once."""
+    """What all replicas of a runtime share. `starting` bounds how many processes come up at once. `host`: the IP address on which
+    replicas listen, and under which gateways reach them."""
 
     packager: packager.Packager
     probe: probe.Probe
@@ -45,6 +46,7 @@ class Tools:
     limits: Limits
     environment: Mapping[str, str]
     changed: Callable[[str], None]
+    host: str = process.LOOPBACK
 
 
 class Book(Protocol):
@@ -141,7 +143,7 @@ async def _adopted(known: record.Replica | None) -> record.Replica | None:
 
 def _start(index: int, bento: packager.Bento, book: Book, tools: Tools) -> record.Replica:
     """Without a pause in between, so that a cancelled task never leaves a process that is not written down. Raises OSError."""
-    listener = process.listen()
+    listener = process.listen(tools.host)
     with contextlib.closing(listener.sock):
         replica = record.Replica(index, secrets.token_hex(16), listener.port)
         book.remember(replica)
@@ -153,7 +155,7 @@ def _start(index: int, bento: packager.Bento, book: Book, tools: Tools) -> recor
 
 
 async def _until_ready(replica: record.Replica, book: Book, tools: Tools) -> record.Replica:
-    loop, limits, address = asyncio.get_running_loop(), tools.limits, f"127.0.0.1:{replica.port}"
+    loop, limits, address = asyncio.get_running_loop(), tools.limits, f"{tools.host}:{replica.port}"
     folder = folder_of(book.folder, replica.index)
     until = loop.time() + limits.ready_s
     while await tools.probe.health(address) is not probe.Health.READY:
@@ -174,7 +176,7 @@ async def _until_ready(replica: record.Replica, book: Book, tools: Tools) -> rec
 
 async def _watch(replica: record.Replica, book: Book, tools: Tools) -> None:
     """Returns by _Ended, once the process is gone or has stopped answering."""
-    limits, address, folder = tools.limits, f"127.0.0.1:{replica.port}", folder_of(book.folder, replica.index)
+    limits, address, folder = tools.limits, f"{tools.host}:{replica.port}", folder_of(book.folder, replica.index)
     unanswered, looks = 0, max(1, round(limits.health_s / limits.watch_s))
     while True:
         for _ in range(looks):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rollout import model, ports
 
-from . import keeper, packager, probe, record, supervisor
+from . import keeper, packager, probe, process, record, supervisor
 
 LOG = logging.getLogger(__name__)
 ADOPTED_S = 5.0  # how long `start` waits for the replicas it found
@@ -24,7 +24,8 @@ STARTING_AT_ONCE = max(2, os.cpu_count() or 1)
 
 
 class LocalRuntime:
-    """`on_change(model)` is called in the event loop whenever something that `deployments` tells has changed."""
+    """`on_change(model)` is called in the event loop whenever something that `deployments` tells has changed. `host`: this machine's
+    own IPv4 address on which replicas listen; another one than loopback where gateways run elsewhere."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class LocalRuntime:
         on_change: Callable[[str], None],
         limits: keeper.Limits | None = None,
         environment: Mapping[str, str] | None = None,
+        host: str = process.LOOPBACK,
     ) -> None:
         self._state_dir = state_dir.resolve()
         self._probe = probe.Probe()
@@ -44,6 +46,7 @@ class LocalRuntime:
             limits=limits or keeper.Limits(),
             environment=dict(environment or {}),
             changed=on_change,
+            host=host,
         )
         self._supervisors: dict[tuple[str, int], supervisor.Supervisor] = {}
         self._stopping: dict[tuple[str, int], asyncio.Task[None]] = {}

@@ -27,6 +27,7 @@ import psutil
 
 from . import record
 
+LOOPBACK = "127.0.0.1"
 TOKEN = "SLIPWAY_REPLICA"  # noqa: S105 - the name of a variable; its value is no secret
 KILLED_S = 5.0  # how long a killed process may take to be gone
 KEEP_ALIVE_S = (
@@ -62,11 +63,11 @@ class Listener:
     port: int
 
 
-def listen() -> Listener:
+def listen(host: str = LOOPBACK) -> Listener:
     """Bound, not yet listening: until the replica is up, connections are refused. Raises OSError."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        sock.bind(("127.0.0.1", 0))
+        sock.bind((host, 0))
     except OSError:
         sock.close()
         raise

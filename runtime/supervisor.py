@@ -158,7 +158,7 @@ class Supervisor:
     def came(self, replica: record.Replica) -> None:
         others = tuple(other for other in self._record.replicas if other.index != replica.index)
         self._mark(replace(self._record, proven=True, replicas=(*others, replica)))
-        self._ready[replica.index] = f"127.0.0.1:{replica.port}"
+        self._ready[replica.index] = f"{self._tools.host}:{replica.port}"
         if len(self._ready) >= self._record.wanted:
             self._reason = self._standing_reason()
         self._tell()

@@ -55,6 +55,29 @@ def test_what_is_wrong_is_told(monkeypatch: pytest.MonkeyPatch, name: str, value
     assert words in str(caught.value)
 
 
+def test_the_token_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("nobody guesses this\n")
+    monkeypatch.setenv("SLIPWAY_ALERT_TOKEN_FILE", str(file))
+    assert settings.read().token == "nobody guesses this"
+    for content, words in (("", "must hold one line"), ("two\nlines", "must hold one line")):
+        file.write_text(content)
+        with pytest.raises(settings.InvalidSettings, match=words):
+            _ = settings.read().token
+    file.unlink()
+    with pytest.raises(settings.InvalidSettings, match=r"SLIPWAY_ALERT_TOKEN_FILE: .* cannot be read: No such file"):
+        _ = settings.read().token
+    monkeypatch.setenv("SLIPWAY_ALERT_TOKEN", "another")
+    with pytest.raises(settings.InvalidSettings, match="both set"):
+        settings.read()
+
+
+def test_the_replicas_address_needs_no_look_up_if_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.read().replica_address == "127.0.0.1"
+    monkeypatch.setenv("SLIPWAY_REPLICA_HOST", "10.1.2.3")
+    assert settings.read().replica_address == "10.1.2.3"
+
+
 def test_everything_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_STATEDIR", "x")
     monkeypatch.setenv("SLIPWAY_TICK_S", "x")

@@ -122,7 +122,7 @@ def test_the_settings_are_those_of_the_control_plane() -> None:
     fields = settings.Settings.model_fields
     assert list(said) == [f"{settings.PREFIX}{name.upper()}" for name in fields]
     for (name, default), field in zip(said.items(), fields.values(), strict=True):
-        if not str(field.default):
+        if field.default is None or not str(field.default):
             assert "`" not in default, f"{name}: what it is when left out is told in words"
         else:
             shown = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)

@@ -16,4 +16,12 @@ def test_one_quiet_worker_on_loopback_below_the_folder(tmp_path: Path) -> None:
     assert command.env["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert command.env["PATH"] == "/bin"
     assert "MLFLOW_TRACKING_URI" not in command.env
+    assert "MLFLOW_SERVER_ALLOWED_HOSTS" not in command.env, "MLflow's own rule: loopback and private addresses"
     assert command.health == "http://127.0.0.1:5001/health"
+
+
+def test_for_other_machines_it_listens_elsewhere_and_knows_its_name(tmp_path: Path) -> None:
+    command = server.command(tmp_path, 5000, host="0.0.0.0", name="mlflow", environ={})
+    assert "--host 0.0.0.0 --port 5000" in " ".join(command.argv)
+    assert command.env["MLFLOW_SERVER_ALLOWED_HOSTS"] == "mlflow:*,127.0.0.1:*,localhost:*"
+    assert command.health == "http://127.0.0.1:5000/health"
