@@ -20,13 +20,16 @@ RUNBOOKS = ROOM / "runbooks"
 
 # Debian's packages; elsewhere the same programs from https://prometheus.io/download
 INSTALL = "apt-get install prometheus"
+ALERTMANAGERS = ("prometheus-alertmanager", "alertmanager")  # its name in Debian, and elsewhere
+INSTALL_ALERTMANAGER = "apt-get install prometheus-alertmanager"
 KEPT = "31d"  # the objectives are over 30 days ...
 KEPT_BYTES = "1GB"  # ... or what fits in here: about 100 models for a week
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Addresses are host:port. dashboards: where Grafana is, for the links in alerts. scrape_s: seconds between two scrapes.
+    """Addresses are host:port. dashboards: where Grafana is, for the links in alerts. scrape_s: seconds between two scrapes. rules: the folder
+    of the rules, as Prometheus sees it. runbooks: what the links to their pages begin with.
 
     A change in the control plane is visible after one scrape; a gateway or replica that is new after at most `scrape_s` more, which discovery takes.
     """
@@ -36,6 +39,8 @@ class Config:
     scrape_s: int = 5
     alertmanagers: tuple[str, ...] = ()
     dashboards: str = "http://127.0.0.1:3000"
+    rules: Path = RULES
+    runbooks: str = RUNBOOKS.as_uri()
 
     def __post_init__(self) -> None:
         if not 1 <= self.scrape_s <= 60:
@@ -48,9 +53,9 @@ class _Template(string.Template):
     delimiter = "%"
 
 
-def program(name: str = "prometheus") -> Path | None:
-    """Where it is installed; None if it is not."""
-    found = shutil.which(name)
+def program(*names: str) -> Path | None:
+    """Where the first of these (Prometheus, if none is named) is installed; None if none is."""
+    found = next(filter(None, map(shutil.which, names or ("prometheus",))), None)
     return Path(found) if found is not None else None
 
 
@@ -62,8 +67,8 @@ def render(config: Config) -> str:
         "scrape": every,
         "timeout": f"{max(1, config.scrape_s - 1)}s",
         "refresh": every,
-        "rules": str(RULES / "*.yml"),
-        "runbooks": RUNBOOKS.as_uri(),
+        "rules": str(config.rules / "*.yml"),
+        "runbooks": config.runbooks,
         "dashboards": config.dashboards.rstrip("/"),
         "alertmanagers": [{"static_configs": [{"targets": list(config.alertmanagers)}]}] if config.alertmanagers else [],
         "api": config.api,
@@ -93,5 +98,17 @@ def argv(program: Path, *, config: Path, data: Path, listen: str) -> Sequence[st
         f"--storage.tsdb.retention.size={KEPT_BYTES}",
         f"--web.listen-address={listen}",
         "--enable-feature=exemplar-storage",
+        "--log.level=warn",
+    )
+
+
+def alertmanager_argv(program: Path, *, config: Path, data: Path, listen: str) -> Sequence[str]:
+    """One Alertmanager alone: without an address for others of its kind, it looks for none."""
+    return (
+        str(program),
+        f"--config.file={config}",
+        f"--storage.path={data}",
+        f"--web.listen-address={listen}",
+        "--cluster.listen-address=",
         "--log.level=warn",
     )
