@@ -36,7 +36,8 @@ def test_shares_rates_and_traffic_are_those_of_the_world() -> None:
 def test_late_timeouts_count_where_they_came_from_and_none_is_lost_but_the_last() -> None:
     early, late = (summed(World("w", "w", (0.05, 0.05), SHORT, late=late)) for late in (0.0, 1.0))
     for epoch in range(1, 6):
-        assert late[epoch][[1, 3]].sum() == pytest.approx(early[epoch][[1, 3]].sum(), rel=0.05)
+        # the challenger's: the champion's last ones wait for one of the challenger's at a share of 1 %, and tell nothing without
+        assert late[epoch][1] == pytest.approx(early[epoch][1], rel=0.1)
     ended = World("w", "w", (0.05, 0.05), SHORT, late=1.0, by_arrival=False)
     n1, x1, _, _ = summed(ended)[6]
     assert x1 / n1 > 0.055  # some of the failures of 20 % are held against the 5 % that follow
