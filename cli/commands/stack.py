@@ -52,6 +52,7 @@ def up(
     envoy_admin: Annotated[int, _port("envoy_admin", "Envoy's own counters and health.")] = 8702,
     mlflow: Annotated[int, _port("mlflow", "MLflow's web interface and API.")] = 5000,
     prometheus: Annotated[int, _port("prometheus", "Prometheus, if it is installed.")] = 8703,
+    alertmanager: Annotated[int, _port("alertmanager", "Alertmanager, if it is installed.")] = 8704,
     offset: Annotated[
         int, typer.Option("--port-offset", metavar="N", help="Raise every port by this, for a second stack.")
     ] = 0,
@@ -60,7 +61,7 @@ def up(
     ] = False,
     wait: Annotated[str, typer.Option("--wait", metavar="TIME", help="How long each part may take to answer.")] = "120s",
 ) -> None:
-    """Run MLflow, Envoy and the control plane on this machine, and Prometheus if it is installed.
+    """Run MLflow, Envoy and the control plane on this machine, and Prometheus and Alertmanager if they are installed.
 
     Stays until Ctrl-C, then stops everything it started, model replicas too. A part that dies is started again.
     """
@@ -69,10 +70,22 @@ def up(
 
     try:
         wanted = ports.Ports(
-            api=api, xds=xds, ingress=ingress, envoy_admin=envoy_admin, mlflow=mlflow, prometheus=prometheus
+            api=api,
+            xds=xds,
+            ingress=ingress,
+            envoy_admin=envoy_admin,
+            mlflow=mlflow,
+            prometheus=prometheus,
+            alertmanager=alertmanager,
         ).shifted(offset)
         chosen = ports.random_ports() if random else wanted
-        settings = config.Config(state_dir, chosen, deadline_s=times.parse_s(wait), prometheus=server.program())
+        settings = config.Config(
+            state_dir,
+            chosen,
+            deadline_s=times.parse_s(wait),
+            prometheus=server.program(),
+            alertmanager=server.program(*server.ALERTMANAGERS),
+        )
     except (ports.BadPort, times.BadDuration) as error:
         raise Failure(Exit.USAGE, str(error)) from error
     console = Console(highlight=False)
@@ -109,8 +122,8 @@ def down(state_dir: StateDir = Path(address.DEFAULT_STATE_DIR)) -> None:
 
     settings = config.Config(state_dir)
     say = Console(highlight=False).print
-    # The launcher stops five parts one after the other, each within its grace.
-    orderly = leftovers.stop_launcher(settings.state_dir, 6 * settings.grace_s)
+    # The launcher stops six parts one after the other, each within its grace.
+    orderly = leftovers.stop_launcher(settings.state_dir, 7 * settings.grace_s)
     if orderly is not None:
         say("stopped the stack" if orderly else "the stack did not stop in time and was killed")
     names = leftovers.stop_children(settings.state_dir, settings.grace_s)
@@ -187,17 +200,20 @@ class _Progress:
 def _addresses(addresses: Mapping[str, str], state_dir: Path, missing: frozenset[str]) -> str:
     from monitoring import server  # noqa: PLC0415  see the module's docstring
 
-    watching = ("prometheus", addresses.get("prometheus", "-"), "the numbers and alerts of all this")
-    if "prometheus" in missing:
-        watching = ("prometheus", "-", "did not come up; logs/prometheus.log tells why. All else works without it")
-    elif "prometheus" not in addresses:
-        watching = ("prometheus", "-", f"is not installed ({server.INSTALL}). All else works without it")
+    def watcher(name: str, what: str, install: str) -> tuple[str, str, str]:
+        if name in missing:
+            return name, "-", f"did not come up; logs/{name}.log tells why. All else works without it"
+        if name not in addresses:
+            return name, "-", f"is not installed ({install}). All else works without it"
+        return name, addresses[name], what
+
     lines = [
         ("gateway", addresses["ingress"], "send predictions here: POST /MODEL/predict"),
         ("api", addresses["api"], "the control plane; its docs are at /api/v1/docs"),
         ("mlflow", addresses["mlflow"], "experiments, models, versions"),
         ("envoy admin", addresses["envoy_admin"], "Envoy's own counters"),
-        watching,
+        watcher("prometheus", "the numbers and alerts of all this", server.INSTALL),
+        watcher("alertmanager", "takes a bad version off the traffic when alerts ask for it", server.INSTALL_ALERTMANAGER),
         ("state", str(state_dir), "logs are in logs/"),
     ]
     width = max(len(where) for _, where, _ in lines[:-1])

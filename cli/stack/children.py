@@ -1,12 +1,13 @@
-"""What the stack consists of: how MLflow, the control plane, Envoy and Prometheus are started, and how one sees that they are ready.
+"""What the stack consists of: how MLflow, the control plane, Envoy, Prometheus and Alertmanager are started, and how one sees that they are ready.
 
 Called by `Stack`. Asks each room how its system is started; only the addresses and directories are decided here. Writes
-configuration files of Envoy and Prometheus and makes directories, starts nothing.
+their configuration files and the token that Alertmanager shares with the control plane, makes directories, starts nothing.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from pathlib import Path
 
@@ -22,6 +23,7 @@ MLFLOW = "mlflow"
 CONTROLPLANE = "controlplane"
 ENVOY = "envoy"
 PROMETHEUS = "prometheus"
+ALERTMANAGER = "alertmanager"
 
 _TELEMETRY_OFF = {"BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
 
@@ -32,13 +34,18 @@ _NOT_FOR_CONTROLPLANE = (
     "SLIPWAY_MLFLOW_PORT",
     "SLIPWAY_ENVOY_ADMIN_PORT",
     "SLIPWAY_PROMETHEUS_PORT",
+    "SLIPWAY_ALERTMANAGER_PORT",
 )
+
+_TOKEN, _TOKEN_FILE = "SLIPWAY_ALERT_TOKEN", "SLIPWAY_ALERT_TOKEN_FILE"
 
 
 def build(config: Config) -> tuple[Child, ...]:
     """Makes the state directory. Raises OSError if it cannot be written, StartFailed if a program is missing."""
     (config.state_dir / "logs").mkdir(parents=True, exist_ok=True)
-    watching = (_prometheus(config, config.prometheus),) if config.prometheus is not None else ()
+    _share_token(config)
+    watching = [_prometheus(config, config.prometheus)] if config.prometheus is not None else []
+    watching += [_alertmanager(config, config.alertmanager)] if config.alertmanager is not None else []
     return (_mlflow(config), _controlplane(config), _envoy(config), *watching)
 
 
@@ -52,8 +59,11 @@ def _mlflow(config: Config) -> Child:
 
 
 def _controlplane(config: Config) -> Child:
-    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CONTROLPLANE}
+    # with a file of their own besides, the control plane says that one of the two must go
+    left_out = _NOT_FOR_CONTROLPLANE if os.environ.get(_TOKEN_FILE) else (*_NOT_FOR_CONTROLPLANE, _TOKEN)
+    inherited = {name: value for name, value in os.environ.items() if name not in left_out}
     settings = {
+        _TOKEN_FILE: str(_token_file(config)),
         "SLIPWAY_STATE_DIR": str(config.state_dir),
         "SLIPWAY_API_PORT": str(config.ports.api),
         "SLIPWAY_XDS_PORT": str(config.ports.xds),
@@ -69,6 +79,20 @@ def _controlplane(config: Config) -> Child:
         f"http://{HOST}:{config.ports.api}/readyz",
         config.deadline_s,
     )
+
+
+def _token_file(config: Config) -> Path:
+    """What holds the token: somebody's own file, or ours."""
+    own = os.environ.get(_TOKEN_FILE)
+    return Path(own).absolute() if own else config.state_dir / "alert_token"
+
+
+def _share_token(config: Config) -> None:
+    """Into our file: the token that somebody gave, or a new one that nobody needs to know. For this user's eyes alone."""
+    file, given = config.state_dir / "alert_token", os.environ.get(_TOKEN)
+    if file == _token_file(config) and (given or not file.exists()):
+        file.touch(mode=0o600)
+        file.write_text(given or secrets.token_urlsafe(32), encoding="utf-8")
 
 
 def _envoy(config: Config) -> Child:
@@ -102,7 +126,21 @@ def _prometheus(config: Config, program: Path) -> Child:
     """Not needed by the others: if it does not come up, the stack does."""
     listen = f"{HOST}:{config.ports.prometheus}"
     file = config.state_dir / "prometheus.yml"
-    file.write_text(monitoring.render(monitoring.Config(f"{HOST}:{config.ports.api}", listen)), encoding="utf-8")
+    alertmanagers = (f"{HOST}:{config.ports.alertmanager}",) if config.alertmanager is not None else ()
+    chosen = monitoring.Config(f"{HOST}:{config.ports.api}", listen, alertmanagers=alertmanagers)
+    file.write_text(monitoring.render(chosen), encoding="utf-8")
     argv = monitoring.argv(program, config=file, data=config.state_dir / "prometheus", listen=listen)
     ready = f"http://{listen}/-/ready"
     return Child(PROMETHEUS, argv, dict(os.environ), config.log(PROMETHEUS), ready, config.deadline_s, needed=False)
+
+
+def _alertmanager(config: Config, program: Path) -> Child:
+    """Not needed by the others either: without it, alerts are seen in Prometheus and nowhere else."""
+    listen = f"{HOST}:{config.ports.alertmanager}"
+    file = config.state_dir / "alertmanager.yml"
+    file.write_text(
+        monitoring.render_alertmanager(api=f"{HOST}:{config.ports.api}", token_file=_token_file(config)), encoding="utf-8"
+    )
+    argv = monitoring.alertmanager_argv(program, config=file, data=config.state_dir / "alertmanager", listen=listen)
+    ready = f"http://{listen}/-/ready"
+    return Child(ALERTMANAGER, argv, dict(os.environ), config.log(ALERTMANAGER), ready, config.deadline_s, needed=False)

@@ -10,14 +10,15 @@ from .ports import HOST, Ports
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """deadline_s: how long each part may take to answer. grace_s: how long each may take to stop before it is killed. prometheus: the
-    program (None: run without it)."""
+    """deadline_s: how long each part may take to answer. grace_s: how long each may take to stop before it is killed. prometheus,
+    alertmanager: the programs (None: run without it)."""
 
     state_dir: Path
     ports: Ports = field(default_factory=Ports)
     deadline_s: float = 120.0
     grace_s: float = 8.0
     prometheus: Path | None = None
+    alertmanager: Path | None = None
 
     def __post_init__(self) -> None:
         # Children run elsewhere and the launcher may change its directory: only absolute paths mean the same to all.
@@ -26,7 +27,8 @@ class Config:
     @property
     def unused(self) -> frozenset[str]:
         """Names of ports that nobody will listen on."""
-        return frozenset() if self.prometheus else frozenset({"prometheus"})
+        optional = {"prometheus": self.prometheus, "alertmanager": self.alertmanager}
+        return frozenset(name for name, program in optional.items() if program is None)
 
     def addresses(self) -> dict[str, str]:
         used = {name: port for name, port in self.ports.items() if name not in self.unused}

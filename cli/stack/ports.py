@@ -32,6 +32,7 @@ class Ports:
     envoy_admin: int = 8702  # Envoy's own counters and health
     mlflow: int = 5000  # MLflow's web interface and API
     prometheus: int = 8703  # Prometheus' web interface and API, where it is installed
+    alertmanager: int = 8704  # Alertmanager's, where it is installed
 
     def __post_init__(self) -> None:
         by_number: dict[int, str] = {}

@@ -16,7 +16,8 @@ from . import children, leftovers, ports, record
 from .config import Config
 from .supervisor import Change, State, Supervisor
 
-STOP_ORDER = (children.CONTROLPLANE, children.ENVOY, leftovers.REPLICAS, children.MLFLOW, children.PROMETHEUS)
+WATCHERS = (children.PROMETHEUS, children.ALERTMANAGER)
+STOP_ORDER = (children.CONTROLPLANE, children.ENVOY, leftovers.REPLICAS, children.MLFLOW, *WATCHERS)
 
 
 class Stack:

@@ -10,7 +10,7 @@ from cli.stack import ports
 def test_defaults_are_fixed_and_can_be_shifted_together() -> None:
     assert dict(ports.Ports().items())["api"] == 8700
     assert ports.Ports().shifted(100) == ports.Ports(
-        api=8800, xds=8801, ingress=8180, envoy_admin=8802, mlflow=5100, prometheus=8803
+        api=8800, xds=8801, ingress=8180, envoy_admin=8802, mlflow=5100, prometheus=8803, alertmanager=8804
     )
 
 
@@ -26,7 +26,7 @@ def test_out_of_range_is_refused_with_its_option() -> None:
 
 def test_random_ports_are_free_and_different() -> None:
     found = ports.random_ports()
-    assert len({port for _, port in found.items()}) == 6
+    assert len({port for _, port in found.items()}) == 7
     ports.check_free(found)
 
 
