@@ -97,6 +97,7 @@ def argv(program: Path, *, config: Path, data: Path, listen: str) -> Sequence[st
         f"--storage.tsdb.retention.time={KEPT}",
         f"--storage.tsdb.retention.size={KEPT_BYTES}",
         f"--web.listen-address={listen}",
+        "--rules.alert.resend-delay=10s",  # what Alertmanager missed while it was away; a minute is long for a bad version
         "--enable-feature=exemplar-storage",
         "--log.level=warn",
     )
