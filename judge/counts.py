@@ -6,7 +6,8 @@ One row per rollout; `error_rate` and `quality` bring the alternatives. Four pro
     worse, by points      refutes p1 <= p0 + tolerance                within, by points      refutes p1 >= p0 + margin
 
 A version is tolerated if either tolerance holds, so both have to be refuted (the smaller evidence counts, no correction is due).
-It is too bad if it is beyond both margins, so the average of both processes is evidence against that.
+It is too bad if it is beyond both margins, so the wealth of both processes together is evidence against that; it starts in halves and
+moves to the wider margin as the past tells which that is (`_lean`).
 
 Each bets on the arm, given the outcome (`bet`), with the realised share of the window; judge.md sections 2, 3 and 8. Rollback evidence keeps
 cash for regressions that start late (`wealth.kept`), and the process by ratio loses no overshoot at its threshold (`boost`).
@@ -21,6 +22,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaincc
 
 from . import bet, boost, wealth
 from .records import HEAD, Records
@@ -50,7 +52,7 @@ class Bets:
 
     worse: tuple[float, ...]
     worse_weights: tuple[float, ...]
-    within_weights: tuple[float, ...] = (0.60, 0.15, 0.15, 0.10)
+    within_weights: tuple[float, ...] = (0.75, 0.12, 0.08, 0.05)
     fewer: tuple[float, ...] = (0.9, 0.7, 0.45, 0.25, 0.1)
     known_from: float = 0.1
 
@@ -65,6 +67,7 @@ class Bets:
 
 
 KNOWN_REQUESTS = 200.0  # the past rate of bad requests is a guess before
+LEAN_AT_MOST = 0.98  # of the promotion wealth on the margin that is thought to be the wider
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,13 @@ def update(
     atoms[:, worse : 2 * worse] += points[:, :worse]
     atoms[:, 2 * worse : worse + ratios] += factors[:, worse:]
     atoms[:, worse + ratios : -1] += points[:, worse:]
-    records["requests"] += n1 + n0
+    requests = records["requests"]
+    older = np.frexp(requests / KNOWN_REQUESTS)[1]
+    requests += n1 + n0
     records["bad"] += x1 + x0
+    learned = (requests >= KNOWN_REQUESTS) & (np.frexp(requests / KNOWN_REQUESTS)[1] > older)
+    if learned.any():
+        _lean(records, bets, limits, learned)
     _settle(records, bets, limits)
 
 
@@ -159,6 +167,24 @@ def _boost(records: Records, bets: Bets, ratio: float, window: bet.Counts, log_c
         log_cap - records["log_boost"],
     )
     records["log_boost"] += np.where(rare, lifted, 0.0)
+
+
+def _lean(records: Records, bets: Bets, limits: Limits, learned: NDArray[np.bool_]) -> None:
+    """Move promotion wealth to the margin that is likelier the wider, at every doubling of what is known: past the wider one the
+    version is too bad, so that is the one to refute. A bet may be moved any time before the counts it is on; under "beyond both margins"
+    both processes are fair. The likelihood is that of a Gamma posterior (Jeffreys) of the rate of bad requests."""
+    worse, within = 2 * len(bets.worse), len(bets.within_weights)
+    atoms = records["log_atoms"]
+    sums = wealth.log_sums(atoms[learned, worse:-1], [0, within])
+    widths_meet = limits.margin_pct / 100.0 / (limits.margin_ratio - 1.0)
+    wider = gammaincc(records["bad"][learned] + 0.5, widths_meet * records["requests"][learned])
+    share = 1.0 / (1.0 + np.exp(np.clip(sums[:, 1] - sums[:, 0], -500.0, 500.0)))
+    wish = np.clip(wider, 1.0 - LEAN_AT_MOST, LEAN_AT_MOST)
+    moved = np.where(wish > 0.5, np.maximum(share, wish), np.minimum(share, wish))
+    total = np.logaddexp(sums[:, 0], sums[:, 1])
+    parts = np.log(np.maximum(np.stack([moved, 1.0 - moved], axis=1), 1e-300)) + total[:, None] - sums
+    lengths = [within, len(bets.fewer)]
+    atoms[learned, worse:-1] += np.repeat(parts, lengths, axis=1)
 
 
 def _settle(records: Records, bets: Bets, limits: Limits) -> None:

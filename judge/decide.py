@@ -14,7 +14,7 @@ from .policy import Policy
 from .samples import Sample
 from .verdict import Finding, Label, Verdict
 
-NAME = "slipway-judge/2"
+NAME = "slipway-judge/3"
 _WORST_FIRST = (Label.BLIND, Label.INSUFFICIENT, Label.PASS)
 
 

@@ -158,8 +158,9 @@ def test_windows_of_one_share_may_be_merged(n1: int, n0: int, parts: list[tuple[
         Arm(sum(w.challenger.requests for w in split), sum(w.challenger.errors for w in split)),
     )
     apart, together = (_evidence(each) for each in (split, [merged]))
-    assert apart[1] == pytest.approx(together[1], rel=1e-9, abs=1e-7)  # depends on the sums alone, up to rounding
-    # Rollback does not: cash invested half-way misses the first half. The 85 % invested at the start are the same in both.
+    # Promotion wealth may move to the other margin between windows: what is left of the better bet each time is bounded.
+    assert apart[1] >= together[1] + len(split) * math.log(1.0 - counts.LEAN_AT_MOST) - math.log(2.0) - 1e-6
+    # Rollback: cash invested half-way misses the first half. The 85 % invested at the start are the same in both.
     assert apart[0] >= together[0] + math.log(0.85) - 1e-6 * (1.0 + abs(together[0]))
     likelihood = interval.Likelihood()
     for window in split:
