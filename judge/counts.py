@@ -178,11 +178,12 @@ def _lean(records: Records, bets: Bets, limits: Limits, learned: NDArray[np.bool
     sums = wealth.log_sums(atoms[learned, worse:-1], [0, within])
     widths_meet = limits.margin_pct / 100.0 / (limits.margin_ratio - 1.0)
     wider = gammaincc(records["bad"][learned] + 0.5, widths_meet * records["requests"][learned])
-    share = 1.0 / (1.0 + np.exp(np.clip(sums[:, 1] - sums[:, 0], -500.0, 500.0)))
     wish = np.clip(wider, 1.0 - LEAN_AT_MOST, LEAN_AT_MOST)
-    moved = np.where(wish > 0.5, np.maximum(share, wish), np.minimum(share, wish))
-    total = np.logaddexp(sums[:, 0], sums[:, 1])
-    parts = np.log(np.maximum(np.stack([moved, 1.0 - moved], axis=1), 1e-300)) + total[:, None] - sums
+    ratio, points = sums[:, 0], sums[:, 1]
+    gap, wished = points - ratio, np.log((1.0 - wish) / wish)
+    gap = np.where(wish > 0.5, np.minimum(gap, wished), np.maximum(gap, wished))  # what is won already stays where it is
+    total = np.logaddexp(ratio, points)
+    parts = np.stack([total - np.logaddexp(0.0, gap) - ratio, total - np.logaddexp(0.0, -gap) - points], axis=1)
     lengths = [within, len(bets.fewer)]
     atoms[learned, worse:-1] += np.repeat(parts, lengths, axis=1)
 
