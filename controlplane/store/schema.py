@@ -74,3 +74,27 @@ idempotency = Table(
     Column("rollout_id", String(100), nullable=False),
     Column("created_at", DateTime, nullable=False, server_default=func.now()),
 )
+
+# Notifications: how far the history was looked through for each receiver, and what it is still owed or never got.
+cursors = Table(
+    "notification_cursors",
+    METADATA,
+    Column("receiver", String(40), primary_key=True),
+    Column("seq", Integer, nullable=False),
+)
+
+letters = Table(
+    "letters",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("receiver", String(40), nullable=False),
+    Column("seq", Integer, nullable=False),  # of the event it tells
+    Column("dead", Boolean, nullable=False),
+    Column("due_at", String(40), nullable=False),  # UTC, ISO 8601: sorts as it is
+    Column("since", String(40), nullable=False),  # when it was owed first, or again; of a dead one: when it was given up
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("letters_by_turn", letters.c.receiver, letters.c.dead, letters.c.due_at, letters.c.id)
+Index("letters_by_age", letters.c.dead, letters.c.since)

@@ -55,7 +55,7 @@ class SqlStore:
         """Open the database, making or upgrading its tables. Raises Unavailable, or Refused for a newer database."""
         store = cls(url, busy_timeout_s=busy_timeout_s)
         try:
-            await store._write(database.upgrade)
+            await store.write(database.upgrade)
         except BaseException:
             await store.close()
             raise
@@ -76,7 +76,7 @@ class SqlStore:
         await asyncio.to_thread(end)
 
     async def records(self) -> Sequence[model.ModelRecord]:
-        rows = await self._read(lambda c: c.execute(sa.select(models).order_by(models.c.name)).all())
+        rows = await self.read(lambda c: c.execute(sa.select(models).order_by(models.c.name)).all())
         return [_record(row) for row in rows]
 
     async def record(self, model_name: str) -> model.ModelRecord | None:
@@ -120,7 +120,7 @@ class SqlStore:
                 raise ports.NotFound(database.SYSTEM, f"there is no rollout {before}")
             return connection.execute(query.where(rollouts.c.seq < seq)).all()
 
-        return [_rollout(row) for row in await self._read(rows)]
+        return [_rollout(row) for row in await self.read(rows)]
 
     async def recall(self, key: str) -> ports.Idempotency | None:
         query = sa.select(keys_table).where(keys_table.c.key == key)
@@ -141,9 +141,9 @@ class SqlStore:
             _append(connection, facts, idempotency)
 
         try:
-            await self._write(write)
+            await self.write(write)
         except exc.IntegrityError as error:
-            row = await self._read(lambda c: _open_row(c, name))
+            row = await self.read(lambda c: _open_row(c, name))
             if row is not None:
                 raise ports.AlreadyOpen(row.id) from error
             raise ports.Stale(f"the rollout id {rollout.id} or the idempotency key is taken") from error
@@ -169,7 +169,7 @@ class SqlStore:
             _append(connection, facts, idempotency)
 
         try:
-            await self._write(write)
+            await self.write(write)
         except exc.IntegrityError as error:
             raise ports.Stale("somebody else saved first") from error
 
@@ -181,12 +181,12 @@ class SqlStore:
             query = query.where(events_table.c.rollout_id == rollout_id)
         if model_name is not None:
             query = query.where(events_table.c.model == model_name)
-        return [_event(row) for row in await self._read(lambda c: c.execute(query).all())]
+        return [event(row) for row in await self.read(lambda c: c.execute(query).all())]
 
     async def readings(self, rollout_id: str) -> Sequence[model.Reading]:
         known = readings_table.c
         query = sa.select(known.body).where(known.rollout_id == rollout_id).order_by(known.seq)
-        return [bodies.load_reading(row.body) for row in await self._read(lambda c: c.execute(query).all())]
+        return [bodies.load_reading(row.body) for row in await self.read(lambda c: c.execute(query).all())]
 
     async def forget_readings(self, before: datetime) -> int:
         known = readings_table.c
@@ -194,7 +194,7 @@ class SqlStore:
         old = known.at < before.astimezone(UTC).isoformat(timespec="microseconds")
         some = sa.select(known.seq).where(old, known.rollout_id.not_in(going)).limit(FORGOTTEN_AT_ONCE)
         delete = sa.delete(readings_table).where(known.seq.in_(some))
-        return await self._write(lambda c: c.execute(delete).rowcount)
+        return await self.write(lambda c: c.execute(delete).rowcount)
 
     async def _glance(self, work: Callable[[Connection], T]) -> T:
         """A row or two. SQLite reads them in 0.2 ms from memory, and a thread costs ten times that while Python is busy; an
@@ -202,12 +202,14 @@ class SqlStore:
         if self._near is not None and not self._closed:
             with contextlib.suppress(exc.SQLAlchemyError), self._near.begin() as connection:
                 return work(connection)
-        return await self._read(work)
+        return await self.read(work)
 
-    async def _read(self, work: Callable[[Connection], T]) -> T:
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """For this folder's other modules too: `work` runs in a thread, in a transaction that cannot write."""
         return await self._run(self._readers, self._read_engine, work)
 
-    async def _write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """As `read`, in the one thread that writes; all of it is stored, or nothing."""
         return await self._run(self._writer, self._write_engine, work)
 
     async def _run(self, pool: ThreadPoolExecutor, engine: Engine, work: Callable[[Connection], T]) -> T:
@@ -301,7 +303,7 @@ def _record(row: Row[Any]) -> model.ModelRecord:
     return replace(bodies.load_record(row.body), revision=row.revision)
 
 
-def _event(row: Row[Any]) -> events.Stored:
+def event(row: Row[Any]) -> events.Stored:
     return events.Stored(
         row.seq,
         events.Event(
