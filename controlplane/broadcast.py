@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+EVERY = ""  # to hear of all models; no model is called so
+
 
 class TooMany(Exception):
     """Too many readers wait already."""
@@ -50,7 +52,7 @@ class Broadcast:
 
     def publish(self, model_name: str) -> None:
         """Something of this model was saved."""
-        for reader in self._readers.get(model_name, ()):
+        for reader in (*self._readers.get(model_name, ()), *self._readers.get(EVERY, ())):
             reader.tell()
 
     @contextmanager

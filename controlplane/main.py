@@ -35,9 +35,11 @@ from .broadcast import Broadcast
 from .clock import SteadyClock
 from .loop import Loop
 from .metrics.recorder import Recorder
+from .notifications import receivers
+from .notifications.notifier import Notifier
 from .observe import Ports
 from .passes import Passes
-from .store import lock, sql
+from .store import lock, sql, sql_outbox
 from .traffic import TrafficMeter
 
 SHUTDOWN_S = 5.0
@@ -51,6 +53,7 @@ class ControlPlane:
     def __init__(self, chosen: settings.Settings) -> None:
         self._settings = chosen
         self._token = chosen.token
+        self._receivers = receivers.read(chosen.notify_file) if chosen.notify_file is not None else ()
         self.changes = Broadcast()
         self._clock = SteadyClock()
         self._meter = TrafficMeter()
@@ -102,8 +105,11 @@ class ControlPlane:
             stack.push_async_callback(gateway.stop)
             await loop.startup()
             stack.push_async_callback(loop.shutdown, SHUTDOWN_S)
+            notifier = self._notifier(store, recorder)
+            await notifier.start()
+            stack.push_async_callback(notifier.stop)
             log.info("control plane is up", extra={"models": models, "api": f"{chosen.api_host}:{chosen.api_port}"})
-            yield self._services(outside, loop, recorder, gateway)
+            yield self._services(outside, loop, recorder, gateway, notifier)
 
     def _shares(self, model_name: str) -> dict[int, float]:
         return {each.version: each.share_pct for each in self._meter.traffic(model_name).versions}
@@ -121,7 +127,19 @@ class ControlPlane:
         )
         return Loop(outside, passes)
 
-    def _services(self, outside: Ports, loop: Loop, recorder: Recorder, gateway: gateways.EnvoyGateway) -> services.Services:
+    def _notifier(self, store: sql.SqlStore, recorder: Recorder) -> Notifier:
+        return Notifier(
+            self._receivers,
+            outbox=sql_outbox.SqlOutbox(store),
+            store=store,
+            changes=self.changes,
+            clock=self._clock,
+            recorder=recorder,
+        )
+
+    def _services(
+        self, outside: Ports, loop: Loop, recorder: Recorder, gateway: gateways.EnvoyGateway, notifier: Notifier
+    ) -> services.Services:
         return services.Services(
             store=outside.store,
             registry=outside.registry,
@@ -137,6 +155,7 @@ class ControlPlane:
             version=self._version,
             recorder=recorder,
             gateways=gateway.admins,
+            notifier=notifier,
             alert_token=self._token,
             alert_dry_run=self._settings.alert_dry_run,
             max_body_bytes=self._settings.max_body_bytes,
@@ -192,7 +211,7 @@ def main() -> int:
         chosen = settings.read()
         logs.configure(chosen.log_level)
         asyncio.run(serve(chosen))
-    except (settings.InvalidSettings, ports.PortError) as error:
+    except (settings.InvalidSettings, receivers.InvalidReceivers, ports.PortError) as error:
         sys.stderr.write(f"slipway control plane: {error}\n")
         return 2
     return 0

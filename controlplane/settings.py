@@ -82,6 +82,10 @@ class Settings(pydantic_settings.BaseSettings):
         False
     )
 
+    notify_file: Annotated[
+        Path | None, Field(description="YAML or JSON file of the webhooks that are told of rollouts. Left out: nobody is told.")
+    ] = None
+
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="Least level that is logged.")] = (
         "INFO"
     )

@@ -116,6 +116,7 @@ FINDING_EFFECT = _gauge("finding_effect_ratio", "Challenger to champion, with it
 FINDING_MORE = _gauge("finding_more_requests", "Forecast of requests still missing for a pass", MODEL, VERSION, "guard")
 ROLLOUTS = _counter("rollouts", "Rollouts that ended", MODEL, "strategy", "outcome", "cause")
 ALERTS = _counter("alert_decisions", "Alerts that came by the webhook, by what was made of them", "decision")
+NOTIFICATIONS = _counter("notifications", "Attempts to notify a receiver, by how they ended", "outcome")
 ROLLOUT_DURATION = _histogram("rollout_duration_seconds", "From the request to the end", ROLLOUT_S, "outcome")
 DETECTION = _histogram(
     "rollback_detection_seconds", "From the challenger's first traffic to the judge's decision to roll back", DETECTION_S
@@ -130,7 +131,7 @@ CONTROL_PLANE: tuple[Metric, ...] = (
     *(GATEWAYS, GATEWAY_ACK, GATEWAY_REFUSED),
     *(PHASE, STEP, STEPS, HOLD, TRANSITION, ENDED, VERDICT_LABEL, VERDICT_EVIDENCE, VERDICT_THRESHOLD),
     *(FINDING_LABEL, FINDING_EVIDENCE, FINDING_THRESHOLD, FINDING_EFFECT, FINDING_MORE),
-    *(ROLLOUTS, ROLLOUT_DURATION, DETECTION, EXECUTION, ALERTS),
+    *(ROLLOUTS, ROLLOUT_DURATION, DETECTION, EXECUTION, ALERTS, NOTIFICATIONS),
 )
 
 # The model server (bentos/)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from . import alerts, errors, health, metrics, models, replays, rollouts, targets, verbs
+from . import alerts, errors, health, metrics, models, notifications, replays, rollouts, targets, verbs
 from .guards import Guards
 from .links import PREFIX
 from .metering import Metering
@@ -30,6 +30,7 @@ TAGS = [
     {"name": "rollouts", "description": "Attempts to make a version the champion."},
     {"name": "models", "description": "What is registered, what is served, and how the traffic is split."},
     {"name": "metrics", "description": "For Prometheus and Alertmanager; the numbers themselves are at /metrics."},
+    {"name": "notifications", "description": "Who is told of rollouts, and what could not be delivered."},
     {"name": "health", "description": "For supervisors and load balancers."},
 ]
 
@@ -56,6 +57,7 @@ def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
     app.include_router(replays.router, prefix=PREFIX)
     app.include_router(targets.router, prefix=PREFIX)
     app.include_router(alerts.router, prefix=PREFIX)
+    app.include_router(notifications.router, prefix=PREFIX)
     app.include_router(health.router, prefix=PREFIX)
     app.include_router(health.router, include_in_schema=False)  # where supervisors look for it
     app.include_router(metrics.router)

@@ -9,6 +9,7 @@ from datetime import datetime
 from controlplane import broadcast
 from controlplane.clock import SteadyClock
 from controlplane.metrics.recorder import Recorder
+from controlplane.notifications.notifier import Notifier
 from judge.samples import Counts
 from rollout import ports
 
@@ -40,6 +41,7 @@ class Services:
     wake: tells the loop to look at this model now. failures: models whose last pass broke unexpectedly, with the error. traffic: what was counted lately, from memory, without waiting.
     latency: how long a version's answers took, of all that are still counted; from memory too.
     recorder: hears of every request, and tells Prometheus. gateways: the connected ones and their admin addresses.
+    notifier: writes to the receivers of notifications; None: there are none, and nothing is owed to anybody.
     alert_token: what callers of the webhook must know; empty: it is switched off. alert_dry_run: alerts only leave a note.
     changes: told after every save of the API; the loop tells it after its own. max_body_bytes: larger bodies get a 413.
     """
@@ -60,5 +62,6 @@ class Services:
     gateways: Callable[[], Mapping[str, str]] = dict
     max_body_bytes: int = 1024 * 1024
     heartbeat_s: float = 15.0
+    notifier: Notifier | None = None
     alert_token: str = ""
     alert_dry_run: bool = False

@@ -60,6 +60,7 @@ class Recorder:
         self._detection_s = _histogram(names.DETECTION, self._registry)
         self._execution_s = _histogram(names.EXECUTION, self._registry)
         self._alerts = _counter(names.ALERTS, self._registry)
+        self._notifications = _counter(names.NOTIFICATIONS, self._registry)
         self._looks: dict[str, Look] = {}
         self._totals: dict[str, Totals] = {}
         self._passed_at: dict[str, float] = {}
@@ -76,6 +77,10 @@ class Recorder:
     def alerted(self, decision: str) -> None:
         """The webhook decided on an alert; `decision` is one of a closed set."""
         self._alerts.labels(decision).inc()
+
+    def notified(self, outcome: str) -> None:
+        """A receiver was written to; `outcome` is one of a closed set."""
+        self._notifications.labels(outcome).inc()
 
     def passed(self, model_name: str, took_s: float, *, failed: bool) -> None:
         failures = self._pass_failures.labels(model_name)
