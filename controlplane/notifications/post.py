@@ -6,6 +6,7 @@ Says what went wrong without naming the address, which is a secret, and without 
 from __future__ import annotations
 
 import asyncio
+import os
 from http import HTTPStatus
 
 import aiohttp
@@ -45,8 +46,11 @@ class Poster:
             return Answer(None, f"no answer within {receiver.timeout_s:g} s")
         except aiohttp.ClientConnectorCertificateError:
             return Answer(None, "its certificate is not valid")
-        except (aiohttp.ClientConnectorDNSError, aiohttp.ClientConnectorError) as error:
-            return Answer(None, f"no connection ({error.os_error.strerror or type(error.os_error).__name__})")
+        except aiohttp.ClientConnectorDNSError:
+            return Answer(None, "its name cannot be looked up")
+        except aiohttp.ClientConnectorError as error:
+            why = os.strerror(error.os_error.errno) if error.os_error.errno else type(error.os_error).__name__
+            return Answer(None, f"no connection ({why})")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Answer(None, f"the connection broke ({type(error).__name__})")
 
