@@ -191,7 +191,7 @@ class AdsServer:
 
     def _join(self, first: discovery_pb2.DiscoveryRequest) -> Connection:
         node, fields = first.node, first.node.metadata.fields
-        listener = snapshot.listener_resource(self._settings, _text(fields, "access_log"))
+        listener = snapshot.listener_resource(self._settings, _text(fields, "access_log"), _text(fields, "otlp"))
         connection = Connection(node.id, _text(fields, "admin"), Session(node.id, listener, self._settings))
         connection.unsettled = set(self._wanted)
         before = self._connections.get(node.id)

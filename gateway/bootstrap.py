@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from . import tracing
 from .clusters import split_address
 from .listener import STATS_PREFIX
 
 CONTROL_PLANE = "control_plane"
 # What is worth counting. Envoy keeps 75 numbers per cluster, and each reading walks over all: 16 ms with 200 models, now 4.
 _PER_CLUSTER = (
-    rf"cluster\.({CONTROL_PLANE}|.+/v[0-9]+)\."
+    rf"cluster\.({CONTROL_PLANE}|{tracing.CLUSTER}|.+/v[0-9]+)\."
     r"(upstream_rq_(total|active|pending_active|pending_overflow|timeout|time|retry|retry_success|retry_overflow"
     r"|rx_reset|tx_reset|cancelled|[1-5]xx|[1-5][0-9][0-9])|upstream_cx_(total|active|connect_fail|connect_timeout|overflow|connect_ms)"
     r"|membership_(total|healthy)|outlier_detection\.ejections_(active|enforced_total)"
@@ -37,7 +38,7 @@ _STATS: list[dict[str, Any]] = [
     {"prefix": f"{STATS_PREFIX}."},
     *(
         {"prefix": f"{room}."}
-        for room in ("http", "listener", "listener_manager", "cluster_manager", "control_plane", "server")
+        for room in ("http", "listener", "listener_manager", "cluster_manager", "control_plane", "server", "tracing")
     ),
     {"safe_regex": {"regex": _PER_CLUSTER}},
 ]
@@ -54,11 +55,15 @@ def render(
     admin: str,
     admin_listen: str | None = None,
     access_log_path: str | None = None,
+    otlp: str | None = None,
     eviction_s: int = _EVICTION_S,
 ) -> str:
     """Bootstrap JSON. Addresses are host:port. `admin`: where the control plane and Prometheus reach the admin interface; `admin_listen`: on
-    which IP address it listens, if that is another one. It can stop Envoy, so let nobody else reach it."""
-    metadata = {"admin": admin} | ({"access_log": access_log_path} if access_log_path else {})
+    which IP address it listens, if that is another one. It can stop Envoy, so let nobody else reach it. `otlp`: where spans go, such as
+    http://127.0.0.1:4318; without it there are no traces."""
+    told = {"admin": admin, "access_log": access_log_path, "otlp": otlp}
+    metadata = {key: value for key, value in told.items() if value}
+    runtime = {"layered_runtime": {"layers": [{"name": "slipway", "static_layer": tracing.RUNTIME}]}} if otlp else {}
     source: dict[str, Any] = {"resource_api_version": "V3", "ads": {}}
     config = {
         "node": {"id": node_id, "cluster": "slipway", "metadata": metadata},
@@ -81,7 +86,8 @@ def render(
             "cds_config": source,
             "lds_config": source,
         },
-        "static_resources": {"clusters": [_control_plane(ads)]},
+        "static_resources": {"clusters": [_control_plane(ads), *([tracing.cluster(otlp)] if otlp else [])]},
+        **runtime,
         "stats_config": {
             "stats_matcher": {"inclusion_list": {"patterns": _STATS}},
             "stats_tags": _TAGS,

@@ -19,6 +19,7 @@ from envoy.extensions.request_id.uuid.v3 import uuid_pb2
 from google.protobuf import json_format
 from xds.type.v3 import typed_struct_pb2
 
+from . import tracing
 from .clusters import seconds
 from .settings import Settings
 
@@ -27,6 +28,7 @@ STATS_PREFIX = "slipway"  # of what is counted for the judge, read back by count
 
 _MODEL, _KIND, _EPOCH = (f"%METADATA(ROUTE:slipway:{key})%" for key in ("model", "kind", "epoch"))
 _VERSION = "%METADATA(CLUSTER:slipway:version)%"
+_PATH = "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"
 _DURATION_US = "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%"
 
 # Broken off after the first byte, or never answered for reasons on the replica's side: errors, whatever the code says.
@@ -34,8 +36,9 @@ _DURATION_US = "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%"
 _UPSTREAM_FLAGS = ["UF", "UH", "UT", "UC", "UR", "LR", "UO", "UPE", "UMSDR", "URX", "NC"]
 
 
-def listener(settings: Settings, access_log_path: str | None) -> listener_pb2.Listener:
-    manager = _connection_manager(settings, access_log_path)
+def listener(settings: Settings, access_log_path: str | None, otlp: str | None = None) -> listener_pb2.Listener:
+    """access_log_path: a file of that gateway. otlp: where it sends spans; the cluster is in its bootstrap. None: neither."""
+    manager = _connection_manager(settings, access_log_path, otlp)
     return json_format.ParseDict(
         {
             "name": NAME,
@@ -48,7 +51,7 @@ def listener(settings: Settings, access_log_path: str | None) -> listener_pb2.Li
     )
 
 
-def _connection_manager(settings: Settings, access_log_path: str | None) -> dict[str, Any]:
+def _connection_manager(settings: Settings, access_log_path: str | None, otlp: str | None) -> dict[str, Any]:
     ads = {"ads": {}, "resourceApiVersion": "V3"}
     return {
         "@type": _type("filters.network.http_connection_manager.v3.HttpConnectionManager"),
@@ -79,8 +82,13 @@ def _connection_manager(settings: Settings, access_log_path: str | None) -> dict
         "preserveExternalRequestId": True,
         "alwaysSetRequestIdInResponse": True,
         "requestIdExtension": {
-            "typedConfig": {"@type": _type("request_id.uuid.v3.UuidRequestIdConfig"), "packTraceReason": False}
+            "typedConfig": {
+                "@type": _type("request_id.uuid.v3.UuidRequestIdConfig"),
+                "packTraceReason": False,
+                "useRequestIdForTraceSampling": False,  # clients choose it
+            }
         },
+        **({"tracing": tracing.tracing(settings, otlp)} if otlp else {}),
         # no client is trusted to steer Envoy by x-envoy-* headers
         "useRemoteAddress": True,
         "earlyHeaderMutationExtensions": [
@@ -88,7 +96,7 @@ def _connection_manager(settings: Settings, access_log_path: str | None) -> dict
                 "name": "envoy.http.early_header_mutation.header_mutation",
                 "typedConfig": {
                     "@type": _type("http.early_header_mutation.header_mutation.v3.HeaderMutation"),
-                    "mutations": [{"removeOnMatch": {"keyMatcher": {"prefix": "x-envoy-"}}}],
+                    "mutations": _distrusted(settings),
                 },
             }
         ],
@@ -104,6 +112,12 @@ def _connection_manager(settings: Settings, access_log_path: str | None) -> dict
         "localReplyConfig": _error_documents(),
         "accessLog": [*_counters(), *(_log_file(access_log_path) if access_log_path else [])],
     }
+
+
+def _distrusted(settings: Settings) -> list[dict[str, Any]]:
+    """Headers of clients that are taken off before anybody reads them."""
+    traces = () if settings.trace_callers else ({"remove": "traceparent"}, {"remove": "tracestate"})
+    return [{"removeOnMatch": {"keyMatcher": {"prefix": "x-envoy-"}}}, *traces]
 
 
 def _error_documents() -> dict[str, Any]:
@@ -204,13 +218,17 @@ def _answered() -> dict[str, Any]:
 def _log_file(path: str) -> list[dict[str, Any]]:
     line = {
         "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
+        "service": "gateway",
+        "level": "info",
+        "message": f"%REQ(:METHOD)% {_PATH} %RESPONSE_CODE%",
         "request_id": "%REQ(X-REQUEST-ID)%",
+        "trace_id": "%TRACE_ID%",
         "model": _MODEL,
-        "version": _VERSION,
+        "model_version": _VERSION,
         "kind": _KIND,
         "epoch": _EPOCH,
         "method": "%REQ(:METHOD)%",
-        "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+        "path": _PATH,
         "code": "%RESPONSE_CODE%",
         "flags": "%RESPONSE_FLAGS%",
         "details": "%RESPONSE_CODE_DETAILS%",

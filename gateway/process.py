@@ -24,6 +24,8 @@ def argv(
         str(drain_s),
         "--log-level",
         "warning",
+        "--component-log-level",
+        "tracing:critical",  # or a line for each post of spans that nobody takes, which its metrics count anyway
         *(() if log_path is None else ("--log-path", str(log_path))),
         "--file-flush-interval-msec",
         "500",  # of the access log

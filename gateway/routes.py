@@ -12,6 +12,7 @@ from envoy.config.route.v3 import route_pb2, scoped_route_pb2
 
 from rollout import model
 
+from . import tracing
 from .clusters import cluster_name
 from .settings import Settings
 
@@ -48,7 +49,7 @@ def route_configuration(routing: model.Routing, settings: Settings) -> route_pb2
         "domains": ["*"],
         "routes": routes,
         "retry_policy": _retry_policy(settings),
-        "response_headers_to_add": [_header("x-model", name)],
+        "response_headers_to_add": [_header("x-model", name), _header(tracing.TRACE_HEADER, "%TRACE_ID%")],
         "response_headers_to_remove": ["x-envoy-upstream-service-time", "x-envoy-overloaded"],
     }
     return route_pb2.RouteConfiguration(name=name, virtual_hosts=[host])

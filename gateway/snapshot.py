@@ -80,8 +80,8 @@ def cluster_resource(name: str, settings: Settings) -> Resource:
     return _resource(name.rpartition("/v")[0], name, clusters.cluster(name, settings))
 
 
-def listener_resource(settings: Settings, access_log_path: str | None) -> Resource:
-    return _resource("", listener.NAME, listener.listener(settings, access_log_path))
+def listener_resource(settings: Settings, access_log_path: str | None, otlp: str | None = None) -> Resource:
+    return _resource("", listener.NAME, listener.listener(settings, access_log_path, otlp))
 
 
 def version(resources: Iterable[Resource]) -> str:

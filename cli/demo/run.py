@@ -141,5 +141,5 @@ def _arrivals(log: Path) -> Iterator[tuple[float, int]]:
     with log.open() as lines:
         for line in lines:
             entry = json.loads(line)
-            if entry.get("kind") == "split" and entry.get("version"):
-                yield datetime.fromisoformat(entry["time"]).timestamp(), int(entry["version"])
+            if entry.get("kind") == "split" and entry.get("model_version"):
+                yield datetime.fromisoformat(entry["time"]).timestamp(), int(entry["model_version"])

@@ -432,7 +432,7 @@ async def test_every_request_is_one_json_line_in_the_access_log(edge: Edge) -> N
     await edge.post("/nobody/predict", headers={"x-request-id": "nobody"})
     lines = {line["request_id"]: line for line in await edge.logged(3)}
     slow, pinned, nobody = lines["slow"], lines["pinned"], lines["nobody"]
-    assert (slow["model"], slow["version"], slow["kind"], slow["epoch"]) == (NAME, "1", "split", "1")
+    assert (slow["model"], slow["model_version"], slow["kind"], slow["epoch"]) == (NAME, "1", "split", "1")
     assert (slow["code"], slow["flags"], slow["path"], slow["method"]) == (504, "UT", f"/{NAME}/predict?do=hang", "POST")
     assert TIMEOUT_S * 0.9e6 <= float(str(slow["duration_us"])) < DEADLINE_S * 1e6
     assert (pinned["kind"], pinned["bytes_in"], pinned["epoch"]) == ("pinned", 5, "0")
