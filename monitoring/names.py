@@ -94,6 +94,13 @@ GATEWAY_REFUSED = _gauge("gateway_refused", "1 for each gateway that refused a m
 PHASE = _gauge("rollout_phase", "1 for the phase of the open rollout", MODEL, "phase")
 STEP = _gauge("rollout_step", "Step of the open canary, from 1", MODEL)
 STEPS = _gauge("rollout_steps", "How many steps it has", MODEL)
+STEP_SINCE = _gauge(
+    "rollout_step_timestamp_seconds",
+    "When that step's split was acknowledged; later by what it was held",
+    MODEL,
+    VERSION,
+    "step",
+)
 HOLD = _gauge("rollout_hold", "1 for each reason why the open rollout does not advance", MODEL, "reason")
 TRANSITION = _gauge(
     "rollout_last_transition_timestamp_seconds",
@@ -129,7 +136,7 @@ CONTROL_PLANE: tuple[Metric, ...] = (
     *(BUILD_INFO, HTTP_REQUESTS, HTTP_DURATION, PASS_DURATION, PASS_FAILURES, PASS_AGE),
     *(VERSION_INFO, REPLICAS_WANTED, REPLICAS_READY, WEIGHT, SPLIT_REQUESTS, SPLIT_ERRORS, SPLIT_DURATION),
     *(GATEWAYS, GATEWAY_ACK, GATEWAY_REFUSED),
-    *(PHASE, STEP, STEPS, HOLD, TRANSITION, ENDED, VERDICT_LABEL, VERDICT_EVIDENCE, VERDICT_THRESHOLD),
+    *(PHASE, STEP, STEPS, STEP_SINCE, HOLD, TRANSITION, ENDED, VERDICT_LABEL, VERDICT_EVIDENCE, VERDICT_THRESHOLD),
     *(FINDING_LABEL, FINDING_EVIDENCE, FINDING_THRESHOLD, FINDING_EFFECT, FINDING_MORE),
     *(ROLLOUTS, ROLLOUT_DURATION, DETECTION, EXECUTION, ALERTS, NOTIFICATIONS),
 )
@@ -159,7 +166,30 @@ ENVOY_REQUESTS = Metric(
 )
 ENVOY_DURATION = Metric("envoy_cluster_upstream_rq_time", Kind.HISTOGRAM, "Whole milliseconds", _ENVOY, (1, 2, 5, 10, 20, 50))
 ENVOY_ACTIVE = Metric("envoy_cluster_upstream_rq_active", Kind.GAUGE, "Requests under way", _ENVOY)
+ENVOY_PENDING = Metric("envoy_cluster_upstream_rq_pending_active", Kind.GAUGE, "Requests that wait for a connection", _ENVOY)
+ENVOY_OVERFLOW = Metric(
+    "envoy_cluster_upstream_rq_pending_overflow", Kind.COUNTER, "Refused, since too many were under way", _ENVOY
+)
+ENVOY_TIMEOUTS = Metric("envoy_cluster_upstream_rq_timeout", Kind.COUNTER, "Answered 504", _ENVOY)
+ENVOY_RETRIES = Metric("envoy_cluster_upstream_rq_retry", Kind.COUNTER, "Sent again to another replica", _ENVOY)
+ENVOY_REFUSED = Metric(
+    "envoy_cluster_upstream_cx_connect_fail", Kind.COUNTER, "Connections that a replica did not take", _ENVOY
+)
 ENVOY_HEALTHY = Metric("envoy_cluster_membership_healthy", Kind.GAUGE, "Replicas that it may send to", _ENVOY)
 ENVOY_CONNECTED = Metric("envoy_control_plane_connected_state", Kind.GAUGE, "1 while its control plane answers")
 
-ENVOY: tuple[Metric, ...] = (ENVOY_REQUESTS, ENVOY_DURATION, ENVOY_ACTIVE, ENVOY_HEALTHY, ENVOY_CONNECTED)
+ENVOY_MEMORY = Metric("envoy_server_memory_allocated", Kind.GAUGE, "Bytes")
+
+ENVOY: tuple[Metric, ...] = (
+    *(
+        ENVOY_REQUESTS,
+        ENVOY_DURATION,
+        ENVOY_ACTIVE,
+        ENVOY_PENDING,
+        ENVOY_OVERFLOW,
+        ENVOY_TIMEOUTS,
+        ENVOY_RETRIES,
+        ENVOY_REFUSED,
+    ),
+    *(ENVOY_HEALTHY, ENVOY_CONNECTED, ENVOY_MEMORY),
+)

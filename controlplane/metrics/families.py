@@ -102,6 +102,8 @@ def _rollout(rollout: model.Rollout) -> Iterator[Row]:
     if rollout.spec.strategy is model.Strategy.CANARY:
         yield names.STEP, min(status.step, len(rollout.spec.steps) - 1) + 1, (name,)
         yield names.STEPS, len(rollout.spec.steps), (name,)
+        if status.phase is model.Phase.PROGRESSING and status.step_since is not None:
+            yield names.STEP_SINCE, status.step_since.timestamp(), (name, version, str(status.step + 1))
     for hold in status.holds:
         yield names.HOLD, 1, (name, hold.reason.value)
     if status.verdict is not None:

@@ -133,13 +133,15 @@ def test_splits_as_wanted_as_confirmed_and_as_counted(recorder: Recorder) -> Non
 
 def test_an_open_rollout(recorder: Recorder) -> None:
     held = (model.Hold(model.HoldReason.BLIND, NOW, "the gateway's counts cannot be read"),)
-    recorder.looked(RECORD, rollout(holds=held), observed())
+    acked = NOW + timedelta(seconds=2)
+    recorder.looked(RECORD, rollout(holds=held, step_since=acked), observed())
     text = read(recorder)
     assert of(text, names.VERSION_INFO) == {(NAME, "1", "champion"): 1, (NAME, "2", "challenger"): 1}
     assert of(text, names.REPLICAS_READY) == {(NAME, "1"): 1, (NAME, "2"): 2}
     assert of(text, names.REPLICAS_WANTED) == {(NAME, "1"): 1, (NAME, "2"): 3}
     assert of(text, names.PHASE) == {(NAME, "progressing"): 1}
     assert (of(text, names.STEP), of(text, names.STEPS)) == ({(NAME,): 2}, {(NAME,): 5})
+    assert of(text, names.STEP_SINCE) == {(NAME, "2", "2"): acked.timestamp()}
     assert of(text, names.HOLD) == {(NAME, "blind"): 1}
     assert of(text, names.TRANSITION) == {(NAME, "2", "progressing", "none"): NOW.timestamp()}
     assert of(text, names.FINDING_LABEL) == {(NAME, "2", "error_rate", "insufficient"): 1}

@@ -11,7 +11,7 @@ from monitoring import names
 # `model` and `model_version` are as many as are in service; `route` are templates; `gateway` are the connected ones; the rest are closed sets.
 BOUNDED = {
     *("model", "model_version", "route", "method", "code", "version", "gateway", "role", "source", "state", "phase", "cause"),
-    *("reason", "outcome", "label", "guard", "side", "bound", "strategy", "stage", "decision"),
+    *("reason", "outcome", "step", "label", "guard", "side", "bound", "strategy", "stage", "decision"),
 }
 
 each = pytest.mark.parametrize("metric", names.OURS, ids=lambda metric: metric.name)
