@@ -4,7 +4,7 @@ LOCK := uv pip compile pyproject.toml --group dev --universal --python-version 3
 
 .PHONY: help
 help: ## show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: setup ## the main job on real flights: ship, canary, roll back, blue-green, undo (about 3 minutes)
@@ -17,6 +17,10 @@ up: setup ## the local stack (MLflow, control plane, Envoy) until Ctrl-C
 .PHONY: test
 test: setup ## all tests
 	@$(BIN)/pytest -n 2 --dist loadfile
+
+.PHONY: test-compose
+test-compose: setup ## bring docker-compose.yml up and ship a model through it (SLIPWAY_STAND_INS=1 where no image can be pulled)
+	@SLIPWAY_TEST_COMPOSE=1 $(BIN)/pytest tests/compose
 
 .PHONY: check
 check: setup ## format, lint, types, import rules, lock file fresh
