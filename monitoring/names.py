@@ -124,6 +124,7 @@ FINDING_MORE = _gauge("finding_more_requests", "Forecast of requests still missi
 ROLLOUTS = _counter("rollouts", "Rollouts that ended", MODEL, "strategy", "outcome", "cause")
 ALERTS = _counter("alert_decisions", "Alerts that came by the webhook, by what was made of them", "decision")
 NOTIFICATIONS = _counter("notifications", "Attempts to notify a receiver, by how they ended", "outcome")
+SPANS_LOST = _counter("spans_lost", "Spans of the loop's traces that nobody took", "reason")
 ROLLOUT_DURATION = _histogram("rollout_duration_seconds", "From the request to the end", ROLLOUT_S, "outcome")
 DETECTION = _histogram(
     "rollback_detection_seconds", "From the challenger's first traffic to the judge's decision to roll back", DETECTION_S
@@ -138,7 +139,7 @@ CONTROL_PLANE: tuple[Metric, ...] = (
     *(GATEWAYS, GATEWAY_ACK, GATEWAY_REFUSED),
     *(PHASE, STEP, STEPS, STEP_SINCE, HOLD, TRANSITION, ENDED, VERDICT_LABEL, VERDICT_EVIDENCE, VERDICT_THRESHOLD),
     *(FINDING_LABEL, FINDING_EVIDENCE, FINDING_THRESHOLD, FINDING_EFFECT, FINDING_MORE),
-    *(ROLLOUTS, ROLLOUT_DURATION, DETECTION, EXECUTION, ALERTS, NOTIFICATIONS),
+    *(ROLLOUTS, ROLLOUT_DURATION, DETECTION, EXECUTION, ALERTS, NOTIFICATIONS, SPANS_LOST),
 )
 
 # The model server (bentos/)
@@ -155,7 +156,11 @@ SERVER_STAGE = _histogram(
 SERVER_PREDICTIONS = _counter("server_predictions", "Rows that the model was given", MODEL, VERSION)
 SERVER_BATCH = _histogram("server_batch_rows", "Rows in one call of the model", BATCH_ROWS, MODEL, VERSION)
 
-SERVER: tuple[Metric, ...] = (SERVER_REQUESTS, SERVER_DURATION, SERVER_STAGE, SERVER_PREDICTIONS, SERVER_BATCH)
+SERVER_SPANS_LOST = _counter("server_spans_lost", "Spans of traced requests that nobody took", MODEL, VERSION, "reason")
+
+SERVER: tuple[Metric, ...] = (
+    *(SERVER_REQUESTS, SERVER_DURATION, SERVER_STAGE, SERVER_PREDICTIONS, SERVER_BATCH, SERVER_SPANS_LOST),
+)
 
 OURS: tuple[Metric, ...] = (*CONTROL_PLANE, *SERVER)
 

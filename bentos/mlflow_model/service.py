@@ -6,6 +6,7 @@ it. Health, metrics and docs stay BentoML's. Must never load the model at import
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import bentoml
 from _bentoml_sdk import Service
 from bentoml.exceptions import BentoMLException
-from scoring import app, metrics, predictor, source
+from scoring import app, jsonlines, metrics, otlp, predictor, source, tracing
 
 ROOT = Path(__file__).parent
 
@@ -25,10 +26,34 @@ class ModelService(Service[Any]):
         found = source.locate(ROOT)
         limits = app.Limits(deadline_s=float(os.environ.get("SLIPWAY_DEADLINE_S", "10")))
         meter = metrics.Meter(found.model, found.version)
+        _log_as_json(found)
         inner = super().to_asgi(is_main)
-        outer = app.App(inner, app.Identity(found.model, found.version), limits, meter.answered, meter.called)
+        identity = app.Identity(found.model, found.version)
+        outer = app.App(inner, identity, limits, meter.answered, meter.called, tracer=_tracer(found, meter))
         MlflowModel.inner.outer = outer
         return outer
+
+
+def _tracer(found: source.Source, meter: metrics.Meter) -> tracing.Tracer | None:
+    """None: nobody wants spans."""
+    endpoint = os.environ.get("SLIPWAY_OTLP_ENDPOINT", "")
+    if not endpoint:
+        return None
+    try:
+        target = otlp.Target(endpoint, otlp.parse_headers(os.environ.get("SLIPWAY_OTLP_HEADERS", "")))
+    except ValueError as error:
+        raise BentoMLException(f"SLIPWAY_OTLP_ENDPOINT, SLIPWAY_OTLP_HEADERS: {error}") from None
+    return tracing.Tracer(target, meter.spans_lost, {"model": found.model, "model_version": found.version})
+
+
+def _log_as_json(found: source.Source) -> None:
+    """Whatever BentoML has set up to be logged in this process."""
+    whose = {"model": found.model, "model_version": found.version}
+    lines = jsonlines.JsonLines("bento", lambda: whose)
+    for name in ("", "bentoml", "uvicorn.error"):
+        for handler in logging.getLogger(name).handlers:
+            handler.setFormatter(lines)
+            handler.filters.clear()  # BentoML's puts a request id of its own over ours
 
 
 @bentoml.service(name="mlflow_model", service_class=ModelService, workers=1, traffic={"timeout": 60})
@@ -50,3 +75,7 @@ class MlflowModel:
 
     def __is_ready__(self) -> bool:
         return self.outer.responsive
+
+    @bentoml.on_shutdown
+    def send_spans(self) -> None:
+        self.outer.close()

@@ -33,7 +33,7 @@ class Replica:
 
 class Recorder:
     """`clock` tells what is written down, `monotonic` (seconds) measures ages. gateways: how many are connected. shares: the observed
-    split of a model in percent. All methods belong to the event loop's thread."""
+    split of a model in percent. All methods but `spans_lost` belong to the event loop's thread."""
 
     def __init__(
         self,
@@ -61,6 +61,8 @@ class Recorder:
         self._execution_s = _histogram(names.EXECUTION, self._registry)
         self._alerts = _counter(names.ALERTS, self._registry)
         self._notifications = _counter(names.NOTIFICATIONS, self._registry)
+        spans_lost = _counter(names.SPANS_LOST, self._registry)
+        self._spans_lost = {reason: spans_lost.labels(reason) for reason in ("queue", "refused")}
         self._looks: dict[str, Look] = {}
         self._totals: dict[str, Totals] = {}
         self._passed_at: dict[str, float] = {}
@@ -82,9 +84,14 @@ class Recorder:
         """A receiver was written to; `outcome` is one of a closed set."""
         self._notifications.labels(outcome).inc()
 
-    def passed(self, model_name: str, took_s: float, *, failed: bool) -> None:
+    def spans_lost(self, spans: int, reason: str) -> None:
+        """From any thread."""
+        self._spans_lost[reason].inc(spans)
+
+    def passed(self, model_name: str, took_s: float, *, failed: bool, trace_id: str | None = None) -> None:
+        """trace_id: of the pass, if it is kept."""
         failures = self._pass_failures.labels(model_name)
-        self._pass_s.observe(took_s)
+        self._pass_s.observe(took_s, {"trace_id": trace_id} if trace_id else None)
         if failed:
             failures.inc()
         else:
@@ -109,12 +116,12 @@ class Recorder:
         totals.keep(look.versions)
         self._looks[name] = Look(look.record, look.rollout, look.gateway, look.deployments, look.shares, totals.now())
 
-    def saved(self, before: model.Rollout, after: model.Rollout) -> None:
-        """A pass stored another state of the rollout."""
+    def saved(self, before: model.Rollout, after: model.Rollout, trace_id: str | None = None) -> None:
+        """A pass stored another state of the rollout. trace_id: of that pass, if it is kept."""
         spec, was, now = after.spec, before.status, after.status
         if was.phase is now.phase and was.had_traffic == now.had_traffic:
             return
-        exemplar = {"rollout": after.id}
+        exemplar = {"rollout": after.id} | ({"trace_id": trace_id} if trace_id else {})
         why = cause(after)
         for outcome, reason in ENDINGS:  # a counter that appears with its first event has no increase to show
             self._rollouts.labels(spec.model, spec.strategy.value, outcome.value, reason.value)

@@ -15,12 +15,13 @@ from typing import Any
 
 import orjson
 
-from . import batching, predictor, problem, signature
+from . import batching, predictor, problem, signature, tracing
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Headers = dict[bytes, bytes]  # of a request, by lower-case name
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOG = logging.getLogger("bentoml.slipway")  # below "bentoml", whose handlers are set up
@@ -54,11 +55,14 @@ class App:
         limits: Limits,
         counted: Callable[[int, float], None],
         called: batching.Called = lambda *_: None,
+        *,
+        tracer: tracing.Tracer | None = None,
     ) -> None:
         self._inner = inner
         self._limits = limits
         self._counted = counted
         self._called = called
+        self._tracer = tracer
         self._predictor: predictor.Predictor | None = None
         self._batcher: batching.Batcher | None = None
         self._waiting = 0
@@ -70,6 +74,11 @@ class App:
     def serve(self, loaded: predictor.Predictor) -> None:
         self._predictor, self._batcher = loaded, batching.Batcher(loaded, self._called)
 
+    def close(self) -> None:
+        """Send the spans that are waiting."""
+        if self._tracer is not None:
+            self._tracer.close()
+
     @property
     def responsive(self) -> bool:
         """False while one call of the model has been running for longer than the deadline."""
@@ -80,13 +89,16 @@ class App:
             await self._inner(scope, receive, send)
             return
         began = time.perf_counter()
-        request_id = _request_id(scope)
-        media = b"application/json"
+        given: Headers = dict(scope["headers"])
+        request_id = _request_id(given)
+        trace = tracing.begin(given.get(b"traceparent")) if self._tracer is not None else None
+        media, kind = b"application/json", ""
         extra: list[tuple[bytes, bytes]] = []
         try:
-            status, body = 200, await self._answer(scope, receive)
+            status, body = 200, await self._answer(scope, given, receive, trace)
         except problem.Problem as wrong:
             status, body, media = wrong.status, wrong.body(request_id.decode("latin-1")), b"application/problem+json"
+            kind = wrong.kind
             if wrong.kind == "method-not-allowed":
                 extra.append((b"allow", ROUTES[scope["path"]].encode()))
             elif wrong.kind == "overloaded":
@@ -94,17 +106,21 @@ class App:
             elif wrong.kind == "body-too-large":
                 extra.append((b"connection", b"close"))  # the rest of the body is not read
             elif wrong.kind == "model-error":
-                _log_model_error(wrong, request_id)
+                _log_model_error(wrong, request_id, given)
         except _Disconnected:
             return
         headers = [(b"content-type", media), (b"content-length", str(len(body)).encode()), *self._headers, *extra]
         if request_id:
             headers.append((b"x-request-id", request_id))
-        self._counted(status, time.perf_counter() - began)
+        ended = time.perf_counter()
+        self._counted(status, ended - began)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+        if trace is not None and self._tracer is not None:
+            said = (scope["method"], scope["path"], status, kind, request_id.decode("latin-1"))
+            self._tracer.end(trace, tracing.Answer(*said, began, ended))
 
-    async def _answer(self, scope: Scope, receive: Receive) -> bytes:
+    async def _answer(self, scope: Scope, given: Headers, receive: Receive, trace: tracing.Trace | None) -> bytes:
         if scope["method"] != ROUTES[scope["path"]]:
             raise problem.Problem("method-not-allowed", f"use {ROUTES[scope['path']]} {scope['path']}")
         loaded, batcher = self._predictor, self._batcher
@@ -112,22 +128,24 @@ class App:
             raise problem.Problem("overloaded", "the model is still being loaded; try again")
         if scope["path"] == "/schema":
             return orjson.dumps({**loaded.schema.raw, "example": loaded.example})
-        _check_content_type(scope)
-        raw = await _read(scope, receive, self._limits.body_bytes)
+        _check_content_type(given)
+        raw = await _read(given, receive, self._limits.body_bytes)
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             raise problem.Problem("malformed-json", f"{error}; NaN and Infinity are not JSON, send null") from None
         data, params = signature.check(loaded.schema, body, self._limits.rows)
-        return await self._predict(batcher, data, params)
+        return await self._predict(batcher, data, params, trace)
 
-    async def _predict(self, batcher: batching.Batcher, data: signature.Input, params: dict[str, Any]) -> bytes:
+    async def _predict(
+        self, batcher: batching.Batcher, data: signature.Input, params: dict[str, Any], trace: tracing.Trace | None
+    ) -> bytes:
         """A TimeoutError of the model's own must not look like ours, so only the waiting itself is timed."""
         if self._waiting >= self._limits.waiting:
             raise problem.Problem("overloaded", f"{self._waiting} requests are waiting for the model; try again later")
         self._waiting += 1
         try:
-            answering = asyncio.ensure_future(batcher.predict(data, params))
+            answering = asyncio.ensure_future(batcher.predict(data, params, trace))
             if not (await asyncio.wait({answering}, timeout=self._limits.deadline_s))[0]:
                 answering.cancel()
                 detail = f"the model did not answer within {self._limits.deadline_s:g} s; send fewer rows or try again"
@@ -145,27 +163,27 @@ class _Disconnected(Exception):
     """The client went away while sending."""
 
 
-def _log_model_error(wrong: problem.Problem, request_id: bytes) -> None:
-    LOG.error("model error, request id %s", request_id.decode("latin-1") or "-", exc_info=wrong.__cause__)
+def _log_model_error(wrong: problem.Problem, request_id: bytes, given: Headers) -> None:
+    ids = {"request_id": request_id.decode("latin-1"), "trace_id": tracing.trace_id(given.get(b"traceparent"))}
+    LOG.error("the model failed on a request", extra=ids, exc_info=wrong.__cause__)
 
 
-def _request_id(scope: Scope) -> bytes:
+def _request_id(given: Headers) -> bytes:
     """As given by the client, if it may stand in a header and a log line."""
-    given: bytes = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given if len(given) <= 128 and given.isascii() and given.decode().isprintable() else b""
+    found = given.get(b"x-request-id", b"")
+    return found if len(found) <= 128 and found.isascii() and found.decode().isprintable() else b""
 
 
-def _check_content_type(scope: Scope) -> None:
-    given: bytes = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
-    media = given.split(b";", 1)[0].strip().lower()
+def _check_content_type(given: Headers) -> None:
+    media = given.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
     if media != b"application/json" and not (media.startswith(b"application/") and media.endswith(b"+json")):
         named = media.decode("latin-1") or "nothing"
         raise problem.Problem("unsupported-media-type", f"send content-type: application/json, not {named}")
 
 
-async def _read(scope: Scope, receive: Receive, limit: int) -> bytes:
+async def _read(given: Headers, receive: Receive, limit: int) -> bytes:
     """The whole body; refused as soon as it is known to be too large, before the rest is read."""
-    announced: bytes = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    announced = given.get(b"content-length", b"0")
     too_large = problem.Problem("body-too-large", f"send at most {limit} bytes; split the rows over several requests")
     if announced.isdigit() and int(announced) > limit:
         raise too_large

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import predictor, signature
+from . import predictor, signature, tracing
 
 MAX_ROWS = 256  # of one batch; a larger request is called alone
 
@@ -31,6 +31,7 @@ class _Job:
     rows: int
     answer: asyncio.Future[Any]
     since: float
+    trace: tracing.Trace | None
 
 
 class Batcher:
@@ -50,11 +51,11 @@ class Batcher:
         """How long the running call of the model has taken so far."""
         return 0.0 if self._call_began is None else time.monotonic() - self._call_began
 
-    async def predict(self, data: signature.Input, params: Mapping[str, Any]) -> Any:
-        """The model's answer, plain enough for JSON; raises what the model raised."""
+    async def predict(self, data: signature.Input, params: Mapping[str, Any], trace: tracing.Trace | None = None) -> Any:
+        """The model's answer, plain enough for JSON; raises what the model raised. Notes in `trace` when what happened to it."""
         loop = asyncio.get_running_loop()
         rows = len(next(iter(data.values()))) if isinstance(data, dict) else len(data)
-        job = _Job(data, params, rows, loop.create_future(), time.perf_counter())
+        job = _Job(data, params, rows, loop.create_future(), time.perf_counter(), trace)
         self._jobs.append(job)
         if self._working is None:
             self._working = loop.create_task(self._work(loop))
@@ -92,7 +93,13 @@ class Batcher:
         """In the worker thread."""
         began = time.perf_counter()
         answers = self._answered(batch)
-        self._called(sum(job.rows for job in batch), began - batch[0].since, time.perf_counter() - began)
+        ended = time.perf_counter()
+        rows = sum(job.rows for job in batch)
+        self._called(rows, began - batch[0].since, ended - began)
+        for job in batch:
+            if (trace := job.trace) is not None:
+                trace.rows, trace.batch_rows, trace.batch_requests = job.rows, rows, len(batch)
+                trace.queued, trace.batched, trace.taken = job.since, ended, began
         return answers
 
     def _answered(self, batch: Sequence[_Job]) -> list[Any]:
@@ -106,7 +113,7 @@ class Batcher:
 
     def _alone(self, job: _Job) -> Any:
         try:
-            return self._call(job.data, job.params)
+            return self._call(job.data, job.params, (job,))
         except Exception as error:  # noqa: BLE001 - as above; it is raised where the request waits
             return error
 
@@ -115,7 +122,7 @@ class Batcher:
             name: np.concatenate([job.data[name] for job in batch])
             for name in batch[0].data  # only requests with columns are put together
         }
-        answer = self._call(merged, {})
+        answer = self._call(merged, {}, batch)
         if not isinstance(answer, (np.ndarray, list)) or len(answer) != sum(job.rows for job in batch):
             self._by_row = False  # it said it answers row by row and does not
             raise TypeError("the model did not answer one value per row")
@@ -126,9 +133,13 @@ class Batcher:
             start += job.rows
         return parts
 
-    def _call(self, data: signature.Input, params: Mapping[str, Any]) -> Any:
+    def _call(self, data: signature.Input, params: Mapping[str, Any], jobs: Sequence[_Job]) -> Any:
+        began = time.perf_counter()
         self._call_began = time.monotonic()
         try:
             return predictor.plain(self._loaded.predict(data, params))
         finally:
             self._call_began = None
+            for job in jobs:
+                if job.trace is not None:
+                    job.trace.called, job.trace.answered = began, time.perf_counter()

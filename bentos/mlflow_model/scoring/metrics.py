@@ -28,12 +28,14 @@ class Meter:
         )
         predictions = Counter("slipway_server_predictions", "Rows that the model was given", names)
         batch = Histogram("slipway_server_batch_rows", "Rows in one call of the model", names, buckets=ROWS)
+        lost = Counter("slipway_server_spans_lost", "Spans of traced requests that nobody took", [*names, "reason"])
         self._whose = whose
         self._requests = requests
         self._duration = duration.labels(**whose)
         self._queue, self._inference = (stage.labels(**whose, stage=name) for name in ("queue", "inference"))
         self._predictions = predictions.labels(**whose)
         self._batch = batch.labels(**whose)
+        self._lost = {reason: lost.labels(**whose, reason=reason) for reason in ("queue", "refused")}
         # There from the start, so that the first of them is an increase.
         self._codes = {code: requests.labels(**whose, code=str(code)) for code in (200, 500)}
 
@@ -51,3 +53,7 @@ class Meter:
         self._inference.observe(took_s)
         self._batch.observe(rows)
         self._predictions.inc(rows)
+
+    def spans_lost(self, spans: int, reason: str) -> None:
+        """From any thread."""
+        self._lost[reason].inc(spans)
