@@ -19,8 +19,8 @@ test: setup ## all tests
 	@$(BIN)/pytest -n 2 --dist loadfile
 
 .PHONY: test-compose
-test-compose: setup ## bring docker-compose.yml up and ship a model through it (SLIPWAY_STAND_INS=1 where no image can be pulled)
-	@SLIPWAY_TEST_COMPOSE=1 $(BIN)/pytest tests/compose
+test-compose: setup ## bring docker-compose.yml up and ship a model through it (COMPOSE_STAND_INS=1 where no image can be pulled)
+	@TEST_COMPOSE=1 $(BIN)/pytest tests/compose
 
 .PHONY: check
 check: setup ## format, lint, types, import rules, lock file fresh

@@ -1,8 +1,8 @@
 """docker-compose.yml brought up for real, and a model shipped through it: `make test-compose`.
 
 Whatever images there are is used, under the names in docker-compose.yml or those that the environment gives (see .env.example). With
-SLIPWAY_STAND_INS, Prometheus and Alertmanager come from Debian's packages. Collector, Tempo and Grafana are left out unless
-SLIPWAY_TEST_COMPOSE is `all`: nothing that is tested here needs them. Everything is removed afterwards.
+COMPOSE_STAND_INS, Prometheus and Alertmanager come from Debian's packages. Collector, Tempo and Grafana are left out unless
+TEST_COMPOSE is `all`: nothing that is tested here needs them. Everything is removed afterwards.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import pytest
 from cli.stack import ports
 
 pytestmark = [
-    pytest.mark.skipif("SLIPWAY_TEST_COMPOSE" not in os.environ, reason="takes minutes and Docker: make test-compose"),
+    pytest.mark.skipif("TEST_COMPOSE" not in os.environ, reason="takes minutes and Docker: make test-compose"),
     pytest.mark.timeout(1800),
 ]
 
@@ -53,13 +53,13 @@ class Stack:
 
     def __init__(self) -> None:
         project, overrides = f"slipway-test-{secrets.token_hex(4)}", ["docker-compose.yml"]
-        if "SLIPWAY_STAND_INS" in os.environ:
+        if "COMPOSE_STAND_INS" in os.environ:
             overrides.append("tests/compose/stand-ins.yml")
         self._command = [*compose_command(), "-p", project, *(part for file in overrides for part in ("-f", file))]
         taken = ports.random_ports()
         self._environment = {**os.environ, **{f"SLIPWAY_{name.upper()}_PORT": str(port) for name, port in taken.items()}}
         self._environment["SLIPWAY_ALERT_TOKEN"] = self.token = secrets.token_urlsafe(16)
-        self.services = NEEDED if os.environ.get("SLIPWAY_TEST_COMPOSE") != "all" else ()
+        self.services = NEEDED if os.environ.get("TEST_COMPOSE") != "all" else ()
         self.http = httpx.Client(timeout=30, trust_env=False)
         at = {name: f"http://127.0.0.1:{port}" for name, port in taken.items()}
         self.api, self.gateway, self.mlflow = f"{at['api']}/api/v1", at["ingress"], at["mlflow"]
@@ -154,7 +154,7 @@ def until(condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
 def stack() -> Iterator[Stack]:
     made = Stack()
     try:
-        made.run("build", timeout_s=BUILD_S)
+        made.run("build", *(("secrets", *made.services) if made.services else ()), timeout_s=BUILD_S)
         made.run("up", "-d", *made.services, timeout_s=UP_S)
         for service in made.services or (*NEEDED, "collector", "tempo", "grafana"):
             until(functools.partial(made.healthy, service), UP_S)
@@ -231,7 +231,7 @@ def test_the_models_serve_on_when_the_control_plane_is_killed(shipped: Stack) ->
     find = "for p in /proc/[0-9]*; do grep -qz '^controlplane.main$' $p/cmdline 2>/dev/null && echo ${p#/proc/}; done || true"
     with shipped.traffic() as seen:
         (pid,) = shipped.run("exec", "-T", "controlplane", "sh", "-c", find).split()
-        shipped.run("exec", "-T", "controlplane", "kill", "-9", pid)
+        shipped.run("exec", "-T", "controlplane", "sh", "-c", f"kill -9 {pid}")
         until(lambda: _other(shipped, find, pid))
         until(lambda: _ready(shipped))
         time.sleep(1)
@@ -275,7 +275,7 @@ def test_everything_is_remembered_when_the_containers_are_made_anew(shipped: Sta
 
     def serves() -> bool:
         try:
-            return shipped.predict().headers.get("x-model-version") == "2"
+            return bool(shipped.predict().headers.get("x-model-version") == "2")
         except httpx.HTTPError:
             return False
 
