@@ -39,6 +39,10 @@ bench: setup ## the benchmarks: tables here, JSON under .slipway/bench/
 bench-judge: setup ## what the judge promises, simulated: tables here, JSON under .slipway/bench/, pictures in docs/images/
 	@$(BIN)/python bench/bench_judge.py
 
+.PHONY: dashboards
+dashboards: setup ## Grafana's dashboards, written from grafana/*.py into grafana/dashboards/
+	@$(BIN)/python -m grafana.generate
+
 .PHONY: setup
 setup: .venv/.ready ## the virtual environment, from requirements.lock
 
