@@ -49,7 +49,7 @@ SECTIONS = (
     Section("combined", "combined"),
     Section("errors", "errors"),
     Section("latency", "latency"),
-    Section("labels", "labels"),
+    Section("labels", "errors", {"labels": True}),
     Section("promotion", "promotion"),
     Section("answers", "answers"),
     Section("blocks", "blocks"),

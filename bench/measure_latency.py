@@ -1,6 +1,6 @@
 """Latencies of real Python model servers, healthy and regressed: the shapes on which the latency guard is tried.
 
-    python bench/measure_latency.py SERVER [--seconds 40] [--out bench/judge/shapes/SERVER.json]
+    python bench/measure_latency.py SERVER [--seconds 40] [--out bench/judge/measured/SERVER.json]
 
 As in a canary, a calm server and a disturbed one answer at the same time, so whatever else the machine does meets both. Each is a process
 of its own on the loopback, driven open loop: requests leave on time, whatever the answers do. What is kept is the

@@ -6,6 +6,7 @@ Called by every benchmark. Judges no durations: a slow machine is no failure.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from bench import machine
 FOLDER = Path(".slipway/bench")
 SHARES = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "max": 100.0}
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 150)  # in a file tables need not be squeezed
 
 
 def quantiles(values: Iterable[float], digits: int = 3) -> dict[str, float]:

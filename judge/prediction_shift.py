@@ -2,13 +2,14 @@
 
 Every class is an indicator (a score: "above this cut"), and each answer bets on its arm: if the challenger's odds of the class differ by more
 than tolerated, its answers of that class come more or less often than its share. Up and down, two sizes of change each, scaled to
-what can be told after 400 and 4000 requests (judge.md section 6). With a tolerance of one, scores also bet on a shift of the whole.
+what can be told after 300 and 2000 requests (judge.md section 6). With a tolerance of one, scores also bet on a shift of the whole.
 The rates are predicted from the past of both arms; a wrong prediction costs speed, never validity (`bet.on_known_odds`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import log
 
 import numpy as np
@@ -23,8 +24,10 @@ from .verdict import Effect, Measure
 
 KNOWN_ANSWERS = 100  # of both arms before the classes are fixed and anything is bet
 MOST_CLASSES = 100  # the rarer ones are one class together
-TELLING = (400.0, 4000.0)  # challenger requests after which the two sizes of change can be told
+TELLING = (300.0, 2000.0)  # challenger requests after which the two sizes of change can be told,
+TELLING_WEIGHTS = (0.25, 0.75)  # and the part of the wealth on each: the large ones are told soon anyway
 FARTHEST = 2.3  # logarithm of the largest factor between odds that is bet on
+UNSEEN_CLASSES = 0.1  # of the weight of a class that is known: most models never answer otherwise
 SHIFTS = (0.1, 0.25)  # of the whole score, in standard deviations
 SHIFTED = 0.5  # of the wealth of an ordered guard without tolerance goes on these
 FEWER = np.array([0.9, 0.7, 0.45, 0.25, 0.1])  # as in `counts`: shares that rise by less than the margin
@@ -72,11 +75,16 @@ def _fixed(evidence: Evidence, guard: PredictionShiftGuard) -> Evidence:
     return replace(evidence, classes=classes, log_atoms=tuple(atoms.tolist()), log_margins=margins)
 
 
+@lru_cache(maxsize=256)
 def _weights(guard: PredictionShiftGuard, classes: tuple[int, ...]) -> Floats:
-    """Of the bets, in the order of the atoms: the same for each indicator, direction and size, and for each shift."""
-    parts, shifts = 4 * _indicators(guard, classes), _shifts(guard)
+    """Of the bets, in the order of the atoms: the same for each indicator (but less for classes unseen so far), direction and
+    size, and for each shift."""
+    parts, shifts = np.ones(_indicators(guard, classes)), _shifts(guard)
+    if not guard.ordered:
+        parts[-1] = UNSEEN_CLASSES
     shifted = SHIFTED if shifts else 0.0
-    return np.concatenate([np.full(parts, (1.0 - shifted) / parts), np.full(shifts, shifted / max(shifts, 1))])
+    parts = np.outer(parts, np.tile(TELLING_WEIGHTS, 2)).ravel() * ((1.0 - shifted) / (2.0 * parts.sum()))
+    return np.concatenate([parts, np.full(shifts, shifted / max(shifts, 1))])
 
 
 def _indicators(guard: PredictionShiftGuard, classes: tuple[int, ...]) -> int:

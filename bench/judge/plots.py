@@ -7,7 +7,6 @@ apart by the colour-blind too; what is ours is always blue.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import log10
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from bench.judge import levels, peers, worlds
-from bench.judge.worlds import CHALLENGER, CHAMPION, World
-from judge import evidence
-from judge.decide import decide
-from judge.policy import ErrorRateGuard, Policy
-from judge.samples import Sample
-from judge.verdict import Label
-from rollout import schedule
+from bench.judge import auto, levels, peers, worlds
+from bench.judge.worlds import World
+from judge.policy import Policy
 from rollout.model import Ramp
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6b6b6b"
@@ -206,55 +200,11 @@ def _evidence(seed: int) -> Figure:
     return figure
 
 
-RATE_PER_S, LOOK_S = 200, 2.0
-RELEASE = Policy(
-    latency=None, error_rate=ErrorRateGuard(tolerance_ratio=1.0, tolerance_pct=0.0, margin_ratio=1.5, margin_pct=0.2)
-)
+RELEASE = Policy(latency=None, error_rate=auto.RELEASE.error_rate)
 
 
-@dataclass
-class Course:
-    """A rollout on the `auto` schedule, look by look: seconds, share in percent, log10 of the evidence to roll back and to promote."""
-
-    seconds: list[float]
-    share_pct: list[int]
-    worse: list[float]
-    within: list[float]
-    outcome: str
-    bad: int
-
-
-def course(p0: float, p1: float, seed: int, ramp: Ramp) -> Course:
-    """The product's own functions: `judge.decide` on counters, `rollout.schedule` for the share."""
-    rng, state, told = np.random.default_rng([seed, 7]), evidence.fresh(0), Course([], [], [], [], "still open", 0)
-    weight_pct, since_s, epoch = schedule.first(ramp, RATE_PER_S).weight_pct, 0.0, 1
-    counts = np.zeros(4, dtype=int)  # of this epoch: n1, x1, n0, x0
-    for look in range(1, 600):
-        now_s = look * LOOK_S
-        n = int(rng.poisson(RATE_PER_S * LOOK_S))
-        n1 = int(rng.binomial(n, weight_pct / 100.0))
-        came = np.array([n1, rng.binomial(n1, p1), n - n1, rng.binomial(n - n1, p0)])
-        counts += came
-        told.bad += int(came[1])
-        m1, x1, m0, x0 = (int(count) for count in counts)
-        samples = Sample("g", epoch, CHAMPION, m0, x0), Sample("g", epoch, CHALLENGER, m1, x1)
-        state, verdict = decide(RELEASE, state, samples, champion=CHAMPION, challenger=CHALLENGER)
-        told.seconds.append(now_s)
-        told.share_pct.append(weight_pct)
-        told.worse.append(verdict.evidence)
-        told.within.append(verdict.findings[0].promotion_evidence)
-        if verdict.label is Label.FAIL:
-            told.outcome = "rolled back"
-            break
-        if verdict.label is Label.PASS and weight_pct >= ramp.hold_pct and now_s - since_s >= ramp.bake_s:
-            told.outcome = "promoted"
-            break
-        if now_s - since_s >= ramp.reaction_s:
-            share = schedule.following(ramp, weight_pct, RATE_PER_S, verdict)
-            if share.weight_pct != weight_pct:
-                weight_pct, since_s, epoch = share.weight_pct, now_s, epoch + 1
-                counts[:] = 0
-    return told
+def _always(rate: float) -> Callable[[float], float]:
+    return lambda _: rate
 
 
 def _auto(seed: int) -> Figure:
@@ -263,7 +213,7 @@ def _auto(seed: int) -> Figure:
     panels = figure.subplots(2, 3, sharey="row", height_ratios=(2, 3))
     versions = (("healthy: 0.5 % errors", 0.005), ("twice the errors: 1 %", 0.01), ("dead: 100 %", 1.0))
     for column, (title, rate) in enumerate(versions):
-        told = course(0.005, rate, seed, Ramp())
+        told = auto.course(RELEASE, 0.005, _always(rate), np.random.default_rng([seed, 7]), Ramp())
         share, height = panels[0, column], panels[1, column]
         share.step([0.0, *told.seconds], [*told.share_pct, told.share_pct[-1]], where="post", color=GREY, lw=1.8)
         share.fill_between([0.0, *told.seconds], [*told.share_pct, told.share_pct[-1]], step="post", color=LIGHT, alpha=0.5)
