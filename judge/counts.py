@@ -7,7 +7,7 @@ One row per rollout; `error_rate` and `quality` bring the alternatives. Four pro
 
 A version is tolerated if either tolerance holds, so both have to be refuted (the smaller evidence counts, no correction is due).
 It is too bad if it is beyond both margins, so the wealth of both processes together is evidence against that; it starts in halves and
-moves to the wider margin as the past tells which that is (`_lean`).
+moves to the wider margin as the past tells which that is (`lean`).
 
 Each bets on the arm, given the outcome (`bet`), with the realised share of the window; judge.md sections 2, 3 and 8. Rollback evidence keeps
 cash for regressions that start late (`wealth.kept`), and the process by ratio loses no overshoot at its threshold (`boost`).
@@ -144,7 +144,7 @@ def update(
     records["bad"] += x1 + x0
     learned = (requests >= KNOWN_REQUESTS) & (np.frexp(requests / KNOWN_REQUESTS)[1] > older)
     if learned.any():
-        _lean(records, bets, limits, learned)
+        lean(records, bets, limits, learned)
     _settle(records, bets, limits)
 
 
@@ -169,7 +169,7 @@ def _boost(records: Records, bets: Bets, ratio: float, window: bet.Counts, log_c
     records["log_boost"] += np.where(rare, lifted, 0.0)
 
 
-def _lean(records: Records, bets: Bets, limits: Limits, learned: NDArray[np.bool_]) -> None:
+def lean(records: Records, bets: Bets, limits: Limits, learned: NDArray[np.bool_]) -> None:
     """Move promotion wealth to the margin that is likelier the wider, at every doubling of what is known: past the wider one the
     version is too bad, so that is the one to refute. A bet may be moved any time before the counts it is on; under "beyond both margins"
     both processes are fair. The likelihood is that of a Gamma posterior (Jeffreys) of the rate of bad requests."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from . import bet, counts, latency_margin, records
 from . import error_rate as error_rate_kernel
 from .policy import InvalidPolicy, LatencyGuard, Policy
-from .records import Row
+from .records import Records, Row
 from .samples import Counts
 
 Floats = NDArray[np.float64]
@@ -96,9 +96,12 @@ def latency_to_pass(
     return farthest
 
 
+WELL_KNOWN_REQUESTS = 1e6
+
+
 def _parts(policy: Policy, row: Row, champion_rate: float, challenger_rate: float, share: float) -> list[tuple[Floats, Floats]]:
     """Of each process of `counts`, in the order of its atoms: the wealth now and its growth per challenger request."""
-    known = records.unpack([row], error_rate_kernel.RECORD) if row else error_rate_kernel.fresh(policy.error_rate)
+    known = records.unpack([row], error_rate_kernel.RECORD) if row else _leaning(policy, champion_rate)
     pooled = share * challenger_rate + (1.0 - share) * champion_rate
     growths = counts.growth(error_rate_kernel.BETS, policy.error_rate, champion_rate, challenger_rate, share, pooled)
     atoms, found, start = known["log_atoms"][0], [], 0
@@ -106,6 +109,14 @@ def _parts(policy: Policy, row: Row, champion_rate: float, challenger_rate: floa
         found.append((atoms[start : start + len(growth)], growth))
         start += len(growth)
     return found
+
+
+def _leaning(policy: Policy, rate: float) -> Records:
+    """A fresh record whose promotion wealth is where it will go once this rate is known."""
+    known = error_rate_kernel.fresh(policy.error_rate)
+    known["requests"], known["bad"] = WELL_KNOWN_REQUESTS, rate * WELL_KNOWN_REQUESTS
+    counts.lean(known, error_rate_kernel.BETS, policy.error_rate, np.array([True]))
+    return known
 
 
 def first(
