@@ -20,7 +20,6 @@ import uvicorn
 from bench import probe
 from bench.marks import Marks, TimedGateway, TimedPasses, TimedStore
 from bench.replicas import Replicas
-from controlplane import logs
 from controlplane.api import app as api
 from controlplane.api import services
 from controlplane.broadcast import Broadcast
@@ -29,6 +28,7 @@ from controlplane.loop import Loop
 from controlplane.observe import Ports
 from controlplane.traffic import TrafficMeter
 from gateway import settings as gateway_settings
+from monitoring import logs
 from registry import memory as registries
 
 HOST = "127.0.0.1"
@@ -110,7 +110,7 @@ def main() -> int:
     parser.add_argument("--upstreams", type=int, nargs=VERSIONS, required=True, help="port of each version")
     for name in ("api", "xds", "ingress"):
         parser.add_argument(f"--{name}-port", type=int, required=True)
-    logs.configure("INFO")
+    logs.configure("INFO", "slipway-bench")
     asyncio.run(serve(parser.parse_args()))
     return 0
 

@@ -7,7 +7,8 @@ somebody asks for a rollback in the meantime.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from rollout import model, plan, ports
@@ -25,11 +26,21 @@ class Applied:
     interrupted: bool = False
 
 
-async def apply(actions: tuple[plan.Action, ...], outside: Ports, *, drain_s: float, interrupt: asyncio.Event) -> Applied:
+async def apply(
+    actions: tuple[plan.Action, ...],
+    outside: Ports,
+    *,
+    drain_s: float,
+    interrupt: asyncio.Event,
+    traced: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
+) -> Applied:
+    """`traced` is put around each action, with its name."""
     told = False
     for done, action in enumerate(actions):
         try:
-            if not await _one(action, outside, drain_s, interrupt):
+            with traced(type(action).__name__.lower()):
+                finished = await _one(action, outside, drain_s, interrupt)
+            if not finished:
                 return Applied(done, told=told, interrupted=True)
         except ports.Refused as error:
             if not isinstance(action, plan.Tell):

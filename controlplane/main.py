@@ -21,14 +21,16 @@ from types import FrameType
 
 import fastapi
 import uvicorn
+from opentelemetry import trace
 
 from gateway import adapter as gateways
 from gateway import settings as gateway_settings
+from monitoring import logs, otlp
 from registry import adapter as registries
 from rollout import ports
 from runtime import local, packager
 
-from . import logs, settings
+from . import settings, tracing
 from .api import app as api
 from .api import services
 from .broadcast import Broadcast
@@ -43,6 +45,7 @@ from .store import lock, sql, sql_outbox
 from .traffic import TrafficMeter
 
 SHUTDOWN_S = 5.0
+FLUSH_S = 2.0  # for spans that are waiting
 
 log = logging.getLogger(__name__)
 
@@ -73,29 +76,27 @@ class ControlPlane:
             stack.push_async_callback(registry.close)
             runtime = local.LocalRuntime(
                 state_dir=chosen.state_dir / "runtime",
-                bentos=packager.Packager(
-                    bentoml_home=chosen.state_dir / "bentoml",
-                    fetch=registry.download,
-                ),
+                bentos=packager.Packager(bentoml_home=chosen.state_dir / "bentoml", fetch=registry.download),
                 on_change=nudge,
+                environment=chosen.replica_environment,
                 host=chosen.replica_address,
             )
-            gateway = gateways.EnvoyGateway(
-                ads_host=chosen.xds_host,
-                ads_port=chosen.xds_port,
-                settings=gateway_settings.Settings(
-                    host=chosen.ingress_host, port=chosen.ingress_port, request_timeout_s=chosen.request_timeout_s
-                ),
-                on_change=nudge,
-            )
-            outside = Ports(store, registry, gateway, runtime)
             recorder = Recorder(
                 clock=self._clock,
                 version=self._version,
                 gateways=lambda: len(gateway.admins()),
                 shares=self._shares,
             )
-            loop = self._loop(outside, recorder)
+            tracer = await stack.enter_async_context(self._tracing(recorder))
+            gateway = gateways.EnvoyGateway(
+                ads_host=chosen.xds_host,
+                ads_port=chosen.xds_port,
+                settings=self._gateway_settings(),
+                on_change=nudge,
+                tracer=tracer,
+            )
+            outside = Ports(store, registry, gateway, runtime)
+            loop = self._loop(outside, recorder, tracer)
             await runtime.start()
             stack.push_async_callback(runtime.close)
             models = await loop.restore()
@@ -114,7 +115,31 @@ class ControlPlane:
     def _shares(self, model_name: str) -> dict[int, float]:
         return {each.version: each.share_pct for each in self._meter.traffic(model_name).versions}
 
-    def _loop(self, outside: Ports, recorder: Recorder) -> Loop:
+    def _gateway_settings(self) -> gateway_settings.Settings:
+        chosen = self._settings
+        return gateway_settings.Settings(
+            host=chosen.ingress_host,
+            port=chosen.ingress_port,
+            request_timeout_s=chosen.request_timeout_s,
+            trace_sampling_pct=chosen.trace_sampling_pct,
+            trace_headers=tuple(chosen.otlp_pairs.items()),
+            trace_callers=chosen.trace_callers,
+        )
+
+    @asynccontextmanager
+    async def _tracing(self, recorder: Recorder) -> AsyncIterator[trace.Tracer]:
+        """Of the loop's passes. What is waiting at the end is sent, for a few seconds at most."""
+        endpoint = self._settings.otlp_endpoint
+        if not endpoint:
+            yield trace.NoOpTracer()
+            return
+        provider = otlp.provider(tracing.SERVICE, otlp.Target(endpoint, self._settings.otlp_pairs), recorder.spans_lost)
+        try:
+            yield provider.get_tracer("slipway.loop")
+        finally:
+            await asyncio.to_thread(otlp.close, provider, FLUSH_S)
+
+    def _loop(self, outside: Ports, recorder: Recorder, tracer: trace.Tracer) -> Loop:
         passes = Passes(
             outside,
             clock=self._clock,
@@ -124,6 +149,7 @@ class ControlPlane:
             observe_timeout_s=self._settings.observe_timeout_s,
             drain_s=self._settings.drain_s,
             recorder=recorder,
+            tracer=tracer,
         )
         return Loop(outside, passes)
 
@@ -209,7 +235,7 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to stop
     try:
         chosen = settings.read()
-        logs.configure(chosen.log_level)
+        logs.configure(chosen.log_level, tracing.SERVICE)
         asyncio.run(serve(chosen))
     except (settings.InvalidSettings, receivers.InvalidReceivers, ports.PortError) as error:
         sys.stderr.write(f"slipway control plane: {error}\n")

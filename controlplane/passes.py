@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from opentelemetry import trace
+
 from judge import selfcheck
 from rollout import commands, draft, judging, machine, model, ports
 from rollout import plan as planning
@@ -23,6 +25,7 @@ from .broadcast import Broadcast
 from .history import History
 from .metrics.recorder import Recorder
 from .observe import Observer, Ports
+from .tracing import PassTrace
 from .traffic import TrafficMeter
 
 IDLE_S = 10.0  # between looks at a model without an open rollout, on average
@@ -46,8 +49,9 @@ class Passes:
         drain_s: float,
         keep_readings: timedelta = timedelta(days=30),
         recorder: Recorder | None = None,
+        tracer: trace.Tracer | None = None,
     ) -> None:
-        """`recorder` hears of every look; left out, nobody asks it."""
+        """`recorder` hears of every look; left out, nobody asks it. `tracer` hears of passes that changed something."""
         self._outside = outside
         self._observer = Observer(outside, clock=clock, timeout_s=observe_timeout_s)
         self._clock = clock
@@ -58,7 +62,9 @@ class Passes:
         self._keep_readings = keep_readings
         self._history = History()
         self._recorder = recorder or Recorder(clock=clock)
+        self._tracer = tracer or trace.NoOpTracer()
         self._outbox_retry_at: dict[str, datetime] = {}
+        self._stuck: dict[str, tuple[planning.Action, ...]] = {}  # what the last pass could not do
         self._idle_turns = asyncio.Semaphore(IDLE_AT_ONCE)
 
     def now(self) -> datetime:
@@ -68,19 +74,25 @@ class Passes:
         """Look at the model once; the seconds until it wants to be looked at again."""
         loop = asyncio.get_running_loop()
         began = loop.time()
+        traced = PassTrace(self._tracer, model_name)
+        failed = True
         try:
-            wait_s = await self._pass(model_name, interrupt)
-        except Exception:
-            self._recorder.passed(model_name, loop.time() - began, failed=True)
+            wait_s = await self._pass(model_name, interrupt, traced)
+            failed = False
+        except Exception as error:
+            traced.failed(f"{type(error).__name__}: {error}")
             raise
-        self._recorder.passed(model_name, loop.time() - began, failed=False)
+        finally:
+            self._recorder.passed(model_name, loop.time() - began, failed=failed, trace_id=traced.id)
+            traced.end()
         return wait_s
 
-    async def _pass(self, model_name: str, interrupt: asyncio.Event) -> float:
+    async def _pass(self, model_name: str, interrupt: asyncio.Event, traced: PassTrace) -> float:
         record, rollout = await self._outside.store.current(model_name)
         if record is None:
             return IDLE_S
-        observed = await self._look(record, rollout, interrupt)
+        with traced.word("observe"):
+            observed = await self._look(record, rollout, interrupt)
         if observed is None:
             return 0.0
         if not isinstance(observed.deployments, model.Unknown):  # an urgent look asks for no counts
@@ -92,18 +104,35 @@ class Passes:
                 observed = replace(observed, selfcheck=await self._selfcheck(rollout))
         wake_s = _idle_s(model_name)
         if rollout is not None:
-            judged = judging.judge(rollout, observed)
-            decided = machine.advance(judged.rollout, record, observed)
+            with traced.word("judge"):
+                judged = judging.judge(rollout, observed)
+            with traced.word("advance"):
+                decided = machine.advance(judged.rollout, record, observed)
             try:
-                rollout, record = await self._save(rollout, record, decided, judged)
+                rollout, record = await self._save(rollout, record, decided, judged, traced)
             except ports.Stale:
                 return 0.0
             wake_s = 0.0 if decided.again else self._tick_s
             observed = replace(observed, gateway=await self._outside.gateway.state(model_name))
         self._recorder.looked(record, rollout, observed)
         actions = self._due(planning.plan(record, rollout, observed), observed.now)
-        applied = await apply(actions, self._outside, drain_s=self._drain_s, interrupt=interrupt)
+        applied = await self._apply(model_name, actions, interrupt, traced)
         return min(wake_s, await self._settle(record, applied, actions))
+
+    async def _apply(
+        self, model_name: str, actions: tuple[planning.Action, ...], interrupt: asyncio.Event, traced: PassTrace
+    ) -> Applied:
+        """What failed before and is tried once more is no trace of its own, or an outage would be one a second."""
+        if actions and self._stuck.get(model_name) != actions:
+            traced.keep()
+        with traced.word("apply"):
+            applied = await apply(actions, self._outside, drain_s=self._drain_s, interrupt=interrupt, traced=traced.word)
+        if applied.failure is None:
+            self._stuck.pop(model_name, None)
+        else:
+            self._stuck[model_name] = actions
+            traced.problem(applied.failure)
+        return applied
 
     async def _selfcheck(self, rollout: model.Rollout) -> selfcheck.SelfCheck:
         """In a thread: it may take a tenth of a second."""
@@ -126,7 +155,12 @@ class Passes:
             return await self._observer.observe(record, None)
 
     async def _save(
-        self, rollout: model.Rollout, record: model.ModelRecord, decided: draft.Next, judged: judging.Judged
+        self,
+        rollout: model.Rollout,
+        record: model.ModelRecord,
+        decided: draft.Next,
+        judged: judging.Judged,
+        traced: PassTrace,
     ) -> tuple[model.Rollout, model.ModelRecord]:
         """Write down what was decided, if anything changed; then tell those who wait."""
         if decided.rollout == rollout and decided.record == record:
@@ -134,13 +168,18 @@ class Passes:
         record_changed = decided.record != record
         story = (*judged.facts, *decided.events)
         changed = decided.record if record_changed else None
-        await self._outside.store.save(decided.rollout, changed, story, reading=judged.reading)
+        if story:
+            traced.keep(rollout=rollout.id, phase=decided.rollout.status.phase.value)
+        with traced.word("save"):
+            await self._outside.store.save(decided.rollout, changed, story, reading=judged.reading)
         if not decided.rollout.open:
             await self._outside.store.forget_readings(self._clock() - self._keep_readings)
         self._changes.publish(record.model)
-        self._recorder.saved(rollout, decided.rollout)
-        for fact in story:
-            log.info(fact.sentence, extra={"model": fact.model, "rollout": fact.rollout_id, "kind": fact.kind.value})
+        self._recorder.saved(rollout, decided.rollout, traced.id)
+        with traced.current():
+            for fact in story:
+                traced.tell(fact.kind.value, fact.sentence)
+                log.info(fact.sentence, extra={"model": fact.model, "rollout": fact.rollout_id, "kind": fact.kind.value})
         saved_record = replace(decided.record, revision=record.revision + 1) if record_changed else record
         return replace(decided.rollout, revision=rollout.revision + 1), saved_record
 

@@ -19,6 +19,8 @@ import pydantic_core
 import pydantic_settings
 from pydantic import Field
 
+from monitoring import otlp
+
 PREFIX = "SLIPWAY_"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -86,6 +88,24 @@ class Settings(pydantic_settings.BaseSettings):
         Path | None, Field(description="YAML or JSON file of the webhooks that are told of rollouts. Left out: nobody is told.")
     ] = None
 
+    otlp_endpoint: Annotated[
+        str,
+        Field(
+            description="Where this process and the replicas send spans (OTLP over HTTP), such as http://127.0.0.1:4318. Left out: nowhere."
+        ),
+    ] = ""
+    otlp_headers: Annotated[
+        pydantic.SecretStr,
+        Field(description="Sent with spans, also by gateways: name=value,name=value. MLflow wants x-mlflow-experiment-id=0."),
+    ] = pydantic.SecretStr("")
+    trace_sampling_pct: Annotated[
+        float, Field(ge=0, le=100, description="Share of the requests that gateways trace, unless the caller has decided.")
+    ] = 1.0
+    trace_callers: Annotated[
+        bool,
+        Field(description="Callers may bring a traceparent that decides whether they are traced. Switch it off for strangers."),
+    ] = True
+
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="Least level that is logged.")] = (
         "INFO"
     )
@@ -96,6 +116,17 @@ class Settings(pydantic_settings.BaseSettings):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://, for example http://127.0.0.1:5000")
         return value.rstrip("/")
+
+    @pydantic.field_validator("otlp_endpoint")
+    @classmethod
+    def _otlp(cls, value: str) -> str:
+        return otlp.Target(value, {}).endpoint.rstrip("/") if value else value
+
+    @pydantic.field_validator("otlp_headers")
+    @classmethod
+    def _pairs(cls, value: pydantic.SecretStr) -> pydantic.SecretStr:
+        otlp.parse_headers(value.get_secret_value())
+        return value
 
     @pydantic.model_validator(mode="after")
     def _different_ports(self) -> Self:
@@ -126,6 +157,21 @@ class Settings(pydantic_settings.BaseSettings):
         if not token or not token.isprintable():
             raise InvalidSettings(f"{PREFIX}ALERT_TOKEN_FILE: {self.alert_token_file} must hold one line of text, the token")
         return token
+
+    @property
+    def otlp_pairs(self) -> dict[str, str]:
+        """The headers of otlp_headers."""
+        return otlp.parse_headers(self.otlp_headers.get_secret_value())
+
+    @property
+    def replica_environment(self) -> dict[str, str]:
+        """What replicas are told of these settings."""
+        if not self.otlp_endpoint:
+            return {}
+        return {
+            f"{PREFIX}OTLP_ENDPOINT": self.otlp_endpoint,
+            f"{PREFIX}OTLP_HEADERS": self.otlp_headers.get_secret_value(),
+        }
 
     @property
     def replica_address(self) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import aiohttp
+from opentelemetry import trace
 
 from judge.samples import Sample
 from rollout import model, ports
@@ -25,7 +26,8 @@ SYSTEM = "gateway"
 
 
 class EnvoyGateway:
-    """`on_change` is called in the event loop with a model's name whenever its acknowledgement may have changed. It must not block."""
+    """`on_change` is called in the event loop with a model's name whenever its acknowledgement may have changed. It must not block.
+    `tracer`: what a traced publication leads to is told to it."""
 
     def __init__(
         self,
@@ -35,9 +37,11 @@ class EnvoyGateway:
         settings: Settings,
         on_change: Callable[[str], None],
         monotonic: Callable[[], float] = time.monotonic,
+        tracer: trace.Tracer | None = None,
     ) -> None:
         self._settings = settings
-        self._ads = AdsServer(ads_host, ads_port, settings, on_change, monotonic)
+        tracer = tracer or trace.NoOpTracer()
+        self._ads = AdsServer(ads_host, ads_port, settings, on_change=on_change, monotonic=monotonic, tracer=tracer)
         self._http: aiohttp.ClientSession | None = None
         self._readers: WeakKeyDictionary[Connection, counts.Reader] = WeakKeyDictionary()  # as long as the stream lives
 

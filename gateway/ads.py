@@ -14,10 +14,12 @@ from typing import Any
 import grpc
 import grpc.aio
 from envoy.service.discovery.v3 import discovery_pb2
+from opentelemetry import trace
 
 from rollout import model, ports
 
 from . import snapshot
+from .pushes import Pushes
 from .session import Session, Wanted
 from .settings import Settings
 from .snapshot import Bundle
@@ -79,12 +81,20 @@ class Connection:
 
 class AdsServer:
     def __init__(
-        self, host: str, port: int, settings: Settings, on_change: Callable[[str], None], monotonic: Callable[[], float]
+        self,
+        host: str,
+        port: int,
+        settings: Settings,
+        *,
+        on_change: Callable[[str], None],
+        monotonic: Callable[[], float],
+        tracer: trace.Tracer,
     ) -> None:
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._settings = settings
         self._on_change = on_change
         self._monotonic = monotonic
+        self._pushes = Pushes(tracer)
         self._wanted: dict[str, Wanted] = {}
         self._good: dict[str, Wanted] = {}
         self._published = 0
@@ -122,11 +132,13 @@ class AdsServer:
         name = bundle.routing.model
         self._published += 1
         self._wanted[name] = Wanted(bundle, self._published, self._good.get(name))
+        self._pushes.begin(name, self._connections, bundle.routing.epoch)
         self._changed(name)
 
     def forget(self, name: str) -> None:
         if self._wanted.pop(name, None) is not None:
             self._good.pop(name, None)
+            self._pushes.begin(name, self._connections, None)
             self._changed(name)
 
     def wanted(self, name: str) -> Wanted | None:
@@ -159,6 +171,7 @@ class AdsServer:
                 connection.wake.clear()
                 for response in connection.session.advance(self._wanted, self._monotonic()):
                     await context.write(response)
+                    self._pushes.sent(connection.node_id, response.type_url, response.version_info)
                 await self._sleep(connection)
         finally:
             reader.cancel()
@@ -181,7 +194,15 @@ class AdsServer:
             confirmed = connection.confirmed.get(name)
             if confirmed is not None:
                 self._good[name] = confirmed
+            self._tell_trace(connection, name)
             self._on_change(name)
+
+    def _tell_trace(self, connection: Connection, name: str) -> None:
+        if name in self._wanted:
+            ack, words = connection.session.ack(self._wanted[name].bundle)
+        else:
+            ack, words = (model.Ack.YES if connection.session.gone(name) else model.Ack.NOT_YET), ""
+        self._pushes.heard(connection.node_id, name, ack, words)
 
     async def _sleep(self, connection: Connection) -> None:
         due = connection.session.due()
@@ -207,6 +228,7 @@ class AdsServer:
     def _leave(self, connection: Connection) -> None:
         if self._connections.get(connection.node_id) is connection:
             del self._connections[connection.node_id]
+            self._pushes.gone(connection.node_id)
             for name in self._wanted:
                 self._on_change(name)
 

@@ -218,7 +218,7 @@ def _answered() -> dict[str, Any]:
 def _log_file(path: str) -> list[dict[str, Any]]:
     line = {
         "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
-        "service": "gateway",
+        "service": tracing.SERVICE,
         "level": "info",
         "message": f"%REQ(:METHOD)% {_PATH} %RESPONSE_CODE%",
         "request_id": "%REQ(X-REQUEST-ID)%",

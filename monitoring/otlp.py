@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -116,6 +117,13 @@ def provider(service: str, target: Target, lost: Lost) -> TracerProvider:
     made = TracerProvider(resource=Resource({"service.name": service}), shutdown_on_exit=False)
     made.add_span_processor(Queue(Exporter(target, lost), lost))
     return made
+
+
+def close(made: TracerProvider, limit_s: float) -> None:
+    """Send what is waiting, for so long at most; whoever takes no spans keeps nobody from ending."""
+    sending = threading.Thread(target=made.shutdown, name="last spans", daemon=True)
+    sending.start()
+    sending.join(limit_s)
 
 
 def document(spans: Sequence[ReadableSpan]) -> dict[str, Any]:

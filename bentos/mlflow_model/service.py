@@ -49,7 +49,7 @@ def _tracer(found: source.Source, meter: metrics.Meter) -> tracing.Tracer | None
 def _log_as_json(found: source.Source) -> None:
     """Whatever BentoML has set up to be logged in this process."""
     whose = {"model": found.model, "model_version": found.version}
-    lines = jsonlines.JsonLines("bento", lambda: whose)
+    lines = jsonlines.JsonLines(tracing.SERVICE, lambda: whose)
     for name in ("", "bentoml", "uvicorn.error"):
         for handler in logging.getLogger(name).handlers:
             handler.setFormatter(lines)

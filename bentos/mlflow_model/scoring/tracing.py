@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from . import otlp
 
 SERVICE = "slipway-bento"
+FLUSH_S = 2.0
 LENGTH = 55  # of the header's first version
 _ODD = b"13579bdf"  # the last hexadecimal digit of the flags: its lowest bit says `sampled`
 _PARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
@@ -127,7 +128,9 @@ class Tracer:
     def close(self) -> None:
         """Send what is waiting."""
         if self._provider is not None:
-            self._provider.shutdown()
+            from . import otlp  # noqa: PLC0415 - as above
+
+            otlp.close(self._provider, FLUSH_S)
 
     def _tracer(self) -> SdkTracer:
         if self._provider is None:
