@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from judge.records import Records
 
 Floats = NDArray[np.float64]
+NEVER_S = 1e6
 HORIZON = 8.0  # bounds after which a rollout is given up, and counted as if it had been decided then
 
 
@@ -38,7 +39,7 @@ class Cell:
         return self.own_s / self.bound_s
 
     def row(self) -> list[object]:
-        told = "-" if np.isnan(self.told_s) else f"{self.told_s / self.bound_s:.2f}"
+        told = f"{self.told_s / self.bound_s:.2f}" if self.told_s < NEVER_S else "-"
         shown = f"{self.ratio:.2f}" if self.counts else f"({self.ratio:.2f})"
         return [
             self.title,
