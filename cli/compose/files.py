@@ -13,8 +13,9 @@ from monitoring import server
 
 FOLDER = Path(__file__).parents[2] / "docker"
 
-API_PORT, XDS_PORT, ADMIN_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT = 8700, 8701, 8702, 9090, 9093
+API_PORT, XDS_PORT, ADMIN_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, OTLP_PORT = 8700, 8701, 8702, 9090, 9093, 4318
 API = f"controlplane:{API_PORT}"
+OTLP = f"http://collector:{OTLP_PORT}"
 RULES = Path("/etc/prometheus/rules")
 ALERT_TOKEN = Path("/run/slipway/alert/token")
 ACCESS_LOG = "/dev/stdout"
@@ -37,6 +38,7 @@ def rendered() -> Mapping[str, str]:
             admin=f"gateway:{ADMIN_PORT}",
             admin_listen=f"0.0.0.0:{ADMIN_PORT}",
             access_log_path=ACCESS_LOG,
+            otlp=OTLP,
         )
         + "\n",
         "prometheus.yml": server.render(prometheus),
