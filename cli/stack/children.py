@@ -14,6 +14,7 @@ from pathlib import Path
 from gateway import bootstrap, process
 from monitoring import server as monitoring
 from registry import server
+from rollout import model
 
 from .config import Config
 from .ports import HOST
@@ -37,6 +38,7 @@ _NOT_FOR_CONTROLPLANE = (
     "SLIPWAY_ALERTMANAGER_PORT",
 )
 
+_OTLP, _OTLP_HEADERS = "SLIPWAY_OTLP_ENDPOINT", "SLIPWAY_OTLP_HEADERS"
 _TOKEN, _TOKEN_FILE = "SLIPWAY_ALERT_TOKEN", "SLIPWAY_ALERT_TOKEN_FILE"
 
 
@@ -62,7 +64,10 @@ def _controlplane(config: Config) -> Child:
     # with a file of their own besides, the control plane says that one of the two must go
     left_out = _NOT_FOR_CONTROLPLANE if os.environ.get(_TOKEN_FILE) else (*_NOT_FOR_CONTROLPLANE, _TOKEN)
     inherited = {name: value for name, value in os.environ.items() if name not in left_out}
+    endpoint, headers = _traces(config)
     settings = {
+        _OTLP: endpoint,
+        _OTLP_HEADERS: headers,
         _TOKEN_FILE: str(_token_file(config)),
         "SLIPWAY_STATE_DIR": str(config.state_dir),
         "SLIPWAY_API_PORT": str(config.ports.api),
@@ -79,6 +84,15 @@ def _controlplane(config: Config) -> Child:
         f"http://{HOST}:{config.ports.api}/readyz",
         config.deadline_s,
     )
+
+
+def _traces(config: Config) -> tuple[str, str]:
+    """Where spans go, and with which headers: what somebody chose (nothing: nowhere), or else the MLflow that is here anyway, where they are
+    traces of its default experiment."""
+    chosen = os.environ.get(_OTLP)
+    if chosen is not None:
+        return chosen, os.environ.get(_OTLP_HEADERS, "")
+    return f"http://{HOST}:{config.ports.mlflow}", "x-mlflow-experiment-id=0"
 
 
 def _token_file(config: Config) -> Path:
@@ -101,10 +115,18 @@ def _envoy(config: Config) -> Child:
     admin = f"{HOST}:{config.ports.envoy_admin}"
     file = config.state_dir / "envoy.json"
     access_log = config.state_dir / "logs" / "access.log"
-    file.write_text(
-        bootstrap.render("local", ads=f"{HOST}:{config.ports.xds}", admin=admin, access_log_path=str(access_log)),
-        encoding="utf-8",
-    )
+    endpoint, _ = _traces(config)
+    try:
+        rendered = bootstrap.render(
+            "local",
+            ads=f"{HOST}:{config.ports.xds}",
+            admin=admin,
+            access_log_path=str(access_log),
+            otlp=endpoint or None,
+        )
+    except model.Invalid as error:
+        raise StartFailed(f"{_OTLP}: {error}") from error
+    file.write_text(rendered, encoding="utf-8")
     argv = process.argv(file, log_path=config.log(ENVOY))
     if not Path(argv[0]).exists():
         raise StartFailed(

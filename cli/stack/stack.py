@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 from . import children, leftovers, ports, record
 from .config import Config
+from .journal import Journal
 from .supervisor import Change, State, Supervisor
 
 WATCHERS = (children.PROMETHEUS, children.ALERTMANAGER)
@@ -31,6 +32,7 @@ class Stack:
         self._supervisor = Supervisor((), self._changed)
         self._held = contextlib.ExitStack()
         self._recording = threading.Lock()
+        self._journal = Journal(config.log("launcher"))
 
     def start(self, cancelled: threading.Event | None = None) -> None:
         """Returns when every part answers. Raises AlreadyUp, PortTaken, or StartFailed with everything stopped again."""
@@ -51,10 +53,11 @@ class Stack:
             if name == leftovers.REPLICAS:
                 stopped = leftovers.stop_replicas(self.config.state_dir, self.config.grace_s)
                 if stopped:
-                    self._tell(Change(name, State.STOPPED, f"stopped {stopped} of them"))
+                    self._say(Change(name, State.STOPPED, f"stopped {stopped} of them"))
             else:
                 self._supervisor.stop(name, self.config.grace_s)
         self._supervisor.close()
+        self._journal.close()
         record.remove(self.config.state_dir)
         self._held.close()
 
@@ -81,6 +84,10 @@ class Stack:
     def _changed(self, change: Change) -> None:
         if change.state in (State.STARTING, State.WAITING):
             self._record()
+        self._say(change)
+
+    def _say(self, change: Change) -> None:
+        self._journal.write(change)
         self._tell(change)
 
     def _record(self) -> None:
