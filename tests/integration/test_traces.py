@@ -188,7 +188,7 @@ def test_a_pass_that_changed_something_is_one_trace_down_to_the_gateways_ack(sit
     site.phase(rollout, "rolled_back")
     lines = (site.stack.config.state_dir / "logs" / "controlplane.log").read_text().splitlines()
     told = [line for line in map(json.loads, lines) if line.get("rollout") == rollout and line.get("trace_id")]
-    (leaving,) = {line["trace_id"] for line in told if line["kind"] == "phase" and "rolling_back" in line["message"]} or {""}
+    (leaving,) = [line["trace_id"] for line in told if line["kind"] == "phase" and "off the traffic" in line["message"]]
     trace = found(leaving, 8)
     names = [span.name for span in trace.data.spans]
     assert {"pass", "observe", "judge", "advance", "save", "apply", "publish", "xds push"} <= set(names)
