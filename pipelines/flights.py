@@ -19,6 +19,7 @@ LATE_AFTER_MIN = 15
 PLACES = ("carrier", "origin", "dest")
 SCHEDULE = ("day_of_week", "minute_of_day", "arrival_minute", "distance")
 WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
+CLOCK = ("day_of_week", "minute_of_day", "arrival_minute")  # follow the day and the week, whatever the model does
 FEATURES = (*PLACES, *SCHEDULE, *WEATHER)  # what a client sends, for every version alike; the weather may be null
 RAW = ("year", "month", "day", "sched_dep_time", "sched_arr_time", "arr_delay", "flight", "distance", "time_hour")
 DEPARTS = "departs"  # scheduled departure, UTC

@@ -106,6 +106,7 @@ def register(tracking_uri: str, trained: Trained, *, model_name: str = MODEL) ->
         training=publish.Training(recipe.start, recipe.end, len(trained.reference)),
         metrics=trained.metrics,
         optional_columns=flights.WEATHER,
+        clock_columns=flights.CLOCK,
         params={"recipe": recipe.name, "columns": " ".join(recipe.columns)},
         tags={"recipe": recipe.name, "evaluated_on": "random part of complete rows" if recipe.complete_only else "month after"},
         description=recipe.about,

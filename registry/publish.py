@@ -27,7 +27,7 @@ import pandas as pd
 
 from rollout import ports
 
-from . import naming, profile, rest
+from . import importance, naming, profile, rest
 from .server import QUIET
 
 GOLDEN_RTOL = 1e-6
@@ -65,6 +65,7 @@ def publish(
     training: Training,
     metrics: Mapping[str, float],
     optional_columns: Collection[str] = (),
+    clock_columns: Collection[str] = (),
     params: Mapping[str, str | float] | None = None,
     tags: Mapping[str, str] | None = None,
     description: str = "",
@@ -75,9 +76,10 @@ def publish(
     reference: rows as trained on, in time order; the profile is made of them and of the model's answers to them.
     golden_inputs: rows whose answers every replica must repeat before it may take traffic.
     optional_columns: may be missing or null in a request; they must be float or text columns.
+    clock_columns: follow the time of day, the week or the year; drift does not compare them.
     requirements: what a replica installs; default: the versions in use here, for sklearn models.
     """
-    _check(input_example, golden_inputs, reference, optional_columns)
+    _check(input_example, golden_inputs, reference, optional_columns, clock_columns)
     _reach(tracking_uri)
     mlflow = _mlflow(tracking_uri)
     try:
@@ -91,7 +93,7 @@ def publish(
                 mlflow.log_metrics(dict(metrics), model_id=info.model_id)
                 served = mlflow.pyfunc.load_model(info.model_uri)
                 _write(Path(folder), naming.GOLDEN, _golden(served, golden_inputs))
-                _write(Path(folder), naming.PROFILE, _profile(served, reference))
+                _write(Path(folder), naming.PROFILE, _profile(served, reference, clock_columns))
                 _write(Path(folder), naming.TRAINING, training.to_json())
                 client = mlflow.MlflowClient()
                 client.log_model_artifacts(info.model_id, folder, naming.FOLDER)
@@ -105,7 +107,13 @@ def publish(
         raise _meaning(error) from error
 
 
-def _check(example: pd.DataFrame, golden: pd.DataFrame, reference: pd.DataFrame, optional_columns: Collection[str]) -> None:
+def _check(
+    example: pd.DataFrame,
+    golden: pd.DataFrame,
+    reference: pd.DataFrame,
+    optional_columns: Collection[str],
+    clock_columns: Collection[str],
+) -> None:
     columns = list(example.columns)
     for name, frame in (("golden_inputs", golden), ("reference", reference)):
         if list(frame.columns) != columns:
@@ -115,6 +123,9 @@ def _check(example: pd.DataFrame, golden: pd.DataFrame, reference: pd.DataFrame,
     unknown = sorted(set(optional_columns) - set(columns))
     if unknown:
         raise ValueError(f"optional_columns names unknown columns: {unknown}")
+    unknown = sorted(set(clock_columns) - set(columns))
+    if unknown:
+        raise ValueError(f"clock_columns names unknown columns: {unknown}")
     whole = [name for name in optional_columns if example[name].dtype.kind in "biu"]
     if whole:
         raise ValueError(f"optional_columns {whole} hold integers, which cannot be null; make them float")
@@ -213,11 +224,10 @@ def _plain(answer: Any) -> Any:
     return np.asarray(answer).tolist()
 
 
-def _profile(served: Any, reference: pd.DataFrame) -> dict[str, Any]:
-    answers = np.asarray(served.predict(reference))
-    scores = answers[:, -1] if answers.ndim == 2 else answers
+def _profile(served: Any, reference: pd.DataFrame, clock_columns: Collection[str]) -> dict[str, Any]:
     columns = {str(name): reference[name].to_numpy() for name in reference.columns}
-    return profile.build(columns, scores).to_json()
+    weighed = importance.permuted(served.predict, reference)
+    return profile.build(columns, served.predict(reference), importance=weighed, clocks=clock_columns).to_json()
 
 
 def _write(folder: Path, name: str, document: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import bentoml
 from _bentoml_sdk import Service
 from bentoml.exceptions import BentoMLException
-from scoring import app, jsonlines, metrics, otlp, predictor, source, tracing
+from scoring import app, counting, exposing, jsonlines, metrics, otlp, predictor, source, tracing
 
 ROOT = Path(__file__).parent
 
@@ -27,7 +27,8 @@ class ModelService(Service[Any]):
         limits = app.Limits(deadline_s=float(os.environ.get("SLIPWAY_DEADLINE_S", "10")))
         meter = metrics.Meter(found.model, found.version)
         _log_as_json(found)
-        inner = super().to_asgi(is_main)
+        inner = exposing.Exposed(super().to_asgi(is_main), found.model, found.version, counting.load(found.folder))
+        MlflowModel.inner.counter = inner.counter
         identity = app.Identity(found.model, found.version)
         outer = app.App(inner, identity, limits, meter.answered, meter.called, tracer=_tracer(found, meter))
         MlflowModel.inner.outer = outer
@@ -61,6 +62,7 @@ class MlflowModel:
     """Serves one registered MLflow model. POST /predict and /invocations take MLflow's scoring protocol; GET /schema says which input."""
 
     outer: app.App
+    counter: counting.Counter | None
 
     @bentoml.on_deployment
     @staticmethod
@@ -71,7 +73,7 @@ class MlflowModel:
             raise BentoMLException(str(error)) from None
 
     def __init__(self) -> None:
-        self.outer.serve(predictor.load(source.locate(ROOT).folder))
+        self.outer.serve(counting.watched(predictor.load(source.locate(ROOT).folder), self.counter))
 
     def __is_ready__(self) -> bool:
         return self.outer.responsive
