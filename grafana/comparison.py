@@ -8,7 +8,7 @@ from . import fields
 from . import queries as q
 from .dashboard import Row
 from .fields import PLAIN, RATIO, REQUESTS_PER_SECOND, ROLES, SECONDS, Field, colored, shade, steps
-from .panels import Panel, Target, heat, lines
+from .panels import Panel, Search, Target, heat, lines, traces
 
 OBJECTIVE_S = q.OBJECTIVE_MS / 1000
 QUANTILES = (0.5, 0.95, 0.99)
@@ -152,10 +152,17 @@ def time_spent() -> Row:
             ),
             heat(
                 "Latency",
-                "Answers by how long they took, all versions, with exemplars where the histogram carries them: a click leads to the trace.",
+                "Answers by how long they took, all versions. Where the histogram carries exemplars they are dots; a click on one opens its trace.",
                 answers,
                 Field(SECONDS, shade(fields.NEUTRAL)),
-                w=24,
+                w=14,
+            ),
+            traces(
+                "Slowest traces",
+                "Of this model's requests whose traces were kept (1 % by default), the slowest of the last found. A click opens the trace: gateway, "
+                "model server, queue, batch, inference.",
+                Search('{ kind = server && span.model = "$model" }'),
+                w=10,
                 h=9,
             ),
         ),

@@ -41,7 +41,6 @@ class Variable:
         made: Json = {
             "current": {},
             "datasource": SOURCE,
-            "definition": values,
             "description": self.about,
             "hide": 0,
             "includeAll": self.many,

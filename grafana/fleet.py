@@ -197,7 +197,7 @@ def _chain() -> Row:
             timeline(
                 "Scrapes",
                 "Whom Prometheus reaches.",
-                [Target('min by (job, instance) (up{job=~"slipway-.+|prometheus"})', "{{job}} {{instance}}")],
+                [Target(f'min by (job, instance) ({q.UP}{{job=~"slipway-.+|prometheus"}})', "{{job}} {{instance}}")],
                 up,
                 w=8,
                 h=8,
@@ -251,7 +251,7 @@ def _chain() -> Row:
                 "Seconds per second; gateways and replicas are not among them.",
                 [
                     Target(
-                        'sum by (job) (rate(process_cpu_seconds_total{job=~"slipway-controlplane|prometheus"}[$__rate_interval]))',
+                        f'sum by (job) (rate({q.CPU}{{job=~"slipway-controlplane|prometheus"}}[$__rate_interval]))',
                         "{{job}}",
                     )
                 ],
@@ -262,7 +262,7 @@ def _chain() -> Row:
                 "Memory",
                 "Resident; a gateway's is what it has allocated.",
                 [
-                    Target('sum by (job) (process_resident_memory_bytes{job=~"slipway-controlplane|prometheus"})', "{{job}}"),
+                    Target(f'sum by (job) ({q.MEMORY}{{job=~"slipway-controlplane|prometheus"}})', "{{job}}"),
                     Target(f"sum by (gateway) ({names.ENVOY_MEMORY.name})", "gateway {{gateway}}"),
                 ],
                 Field(BYTES, shade(fields.NEUTRAL), low=0),

@@ -31,7 +31,7 @@ def marks(*, many: bool) -> tuple[Annotation, ...]:
 
     step = _times(q.sel(names.STEP_SINCE, model=which), "model, model_version, step")
     firing = q.alerts("$model")
-    since = firing.replace("ALERTS", "ALERTS_FOR_STATE").replace('alertstate="firing",', "")
+    since = firing.replace(q.ALERTS, q.ALERTS_SINCE).replace('alertstate="firing",', "")
     return (
         phase("Deploy", NEUTRAL, "starting", "{{model}} v{{model_version}} is started"),
         Annotation(

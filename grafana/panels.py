@@ -12,6 +12,7 @@ from typing import Any
 from .fields import Field, Json, Override
 
 SOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
+TRACES: Json = {"type": "tempo", "uid": "traces"}
 REDUCED: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
 
@@ -40,11 +41,30 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """For traces, in TraceQL."""
+
+    query: str
+    limit: int = 20
+
+    def json(self, place: int) -> Json:
+        return {
+            "datasource": TRACES,
+            "filters": [],
+            "limit": self.limit,
+            "query": self.query,
+            "queryType": "traceql",
+            "refId": "ABCDEFGHIJKLMNOP"[place],
+            "tableType": "traces",
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
     kind: str
     title: str
     description: str
-    targets: tuple[Target, ...]
+    targets: tuple[Target | Search, ...]
     field: Field
     options: Mapping[str, Any]
     w: int
@@ -52,17 +72,10 @@ class Panel:
     custom: Mapping[str, Any]
     overrides: tuple[Override, ...] = ()
     transformations: tuple[Json, ...] = ()
-    links: tuple[Json, ...] = ()
-
-    def sized(self, w: int, h: int) -> Panel:
-        return replace(self, w=w, h=h)
-
-    def linked(self, *links: Json) -> Panel:
-        return replace(self, links=links)
 
     def json(self, number: int, x: int, y: int) -> Json:
         return {
-            "datasource": SOURCE,
+            "datasource": TRACES if any(isinstance(target, Search) for target in self.targets) else SOURCE,
             "description": self.description,
             "fieldConfig": {
                 "defaults": self.field.json(self.custom),
@@ -70,7 +83,7 @@ class Panel:
             },
             "gridPos": {"h": self.h, "w": self.w, "x": x, "y": y},
             "id": number,
-            "links": list(self.links),
+            "links": [],
             "options": dict(self.options),
             "targets": [target.json(place) for place, target in enumerate(self.targets)],
             "title": self.title,
@@ -158,7 +171,7 @@ def timeline(
         "showValue": "auto",
         "tooltip": {"mode": "single", "sort": "none"},
     }
-    custom = {"fillOpacity": 75, "lineWidth": 0, "spanNulls": False}
+    custom = {"fillOpacity": 75, "lineWidth": 0}
     return Panel("state-timeline", title, about, tuple(targets), replace(field, by_threshold=True), options, w, h, custom)
 
 
@@ -253,3 +266,15 @@ def table(
     overrides = tuple(override for column in columns if (override := column.override()).properties)
     custom = {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}
     return Panel("table", title, about, asked, Field("string"), options, w, h, custom, overrides, tuple(transformations))
+
+
+def traces(title: str, about: str, search: Search, *, w: int = 24, h: int = 8) -> Panel:
+    """What a search found, the slowest first; a click on an id opens the trace."""
+    options: Json = {
+        "cellHeight": "sm",
+        "footer": {"countRows": False, "fields": "", "reducer": ["sum"], "show": False},
+        "showHeader": True,
+        "sortBy": [{"desc": True, "displayName": "Duration"}],
+    }
+    custom = {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}
+    return Panel("table", title, about, (search,), Field("string"), options, w, h, custom)

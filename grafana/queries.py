@@ -18,6 +18,11 @@ ERRORS_5M = "model:errors:rate5m"
 BURN = "model:slo_burn:ratio_rate"
 NOW_P = "model_version:split_request_duration_seconds:p{}_rate5m"
 
+# Of every process, and of Prometheus itself.
+UP, CPU, MEMORY = "up", "process_cpu_seconds_total", "process_resident_memory_bytes"
+ALERTS, ALERTS_SINCE = "ALERTS", "ALERTS_FOR_STATE"
+FOREIGN = (UP, CPU, MEMORY, ALERTS, ALERTS_SINCE)
+
 OBJECTIVE_MS = 250  # of monitoring/prometheus/rules/slo.yml
 BURN_LIMITS = (1.0, 3.0, 6.0, 14.4)  # of its alerts
 
@@ -114,4 +119,4 @@ def coded(series: str, label: str, values: dict[str, int], by: str, *, model: st
 
 def alerts(models: str) -> str:
     """Alerts of these models that fire. `$model|` is with those of the chain; the one that always fires is never among them."""
-    return f'ALERTS{{alertstate="firing",alertname=~"Slipway.+",alertname!="SlipwayWatchdog",model=~"{models}"}}'
+    return f'{ALERTS}{{alertstate="firing",alertname=~"Slipway.+",alertname!="SlipwayWatchdog",model=~"{models}"}}'

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .fields import Json
 
-_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::\w+)?\}|([A-Za-z_]\w*))")  # `$1` is a group in `label_replace`
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,9 @@ def panels(dashboard: Json) -> Iterator[Json]:
 
 
 def questions(panel: Json) -> Sequence[Question]:
+    """Those that Prometheus is asked."""
+    if panel["datasource"]["type"] != "prometheus":
+        return []
     return [
         Question(target["expr"], target["legendFormat"], target["instant"], target["format"], target["refId"])
         for target in panel.get("targets", [])

@@ -1,0 +1,225 @@
+"""Every query of every dashboard, asked of the real Prometheus while the real system ships one version and takes another one back.
+
+One stack and one story for all tests: a first version, a canary that is held for a while and then promoted, and one that breaks and is taken
+off; a third one is held while the questions are asked. Then each panel must have something to show, and each mark must stand where the history says.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from grafana import generate, queries, reading
+from monitoring import names, server
+
+if TYPE_CHECKING:
+    from tests.conftest import System
+
+Eventually = Callable[..., Any]
+
+WATCHED = True  # the system has a Prometheus in it
+MODEL = "toy"
+FIRST, BETTER, BROKEN = 1, 2, 3
+BODIES = [json.dumps({"dataframe_records": [{"x": float(x)}]}).encode() for x in range(1, 6)]
+GOLDEN = {"inputs": {"dataframe_records": [{"x": 1.0}]}, "predictions": [2.0]}
+CODE = 'class Model:\n    def predict(self, data):\n        return data["x"] * 2\n'
+BREAKS = CODE.replace(
+    "        return", '        if (data["x"] > 4).any():\n            raise ValueError("too much")\n        return'
+)
+FILES = {
+    "MLmodel": b"""flavors:
+  python_function:
+    loader_module: mlflow.sklearn
+    model_path: model.pkl
+  sklearn:
+    pickled_model: model.pkl
+    serialization_format: pickle
+    code: code
+signature:
+  inputs: '[{"type": "double", "name": "x", "required": true}]'
+""",
+    "model.pkl": b"\x80\x02ctoy\nModel\n)R.",  # pickle for: toy.Model()
+    "code/toy.py": CODE.encode(),
+    "slipway/golden.json": json.dumps(GOLDEN).encode(),
+}
+# A test has seconds, not days: steps and margins that some hundred requests can decide.
+CANARY: dict[str, Any] = {
+    "steps": [
+        {"weight_pct": 20, "requests": 10},
+        {"weight_pct": 50, "requests": 20, "min_s": 6},
+        100,
+    ],  # steps that a scrape sees
+    "policy": {
+        "error_rate": {"margin_pct": 10.0, "tolerance_pct": 1.0},
+        "latency": {"tolerance_ms": 50.0, "margin_ms": 200.0, "quantiles_pct": [50.0, 90.0]},  # two busy cores stutter
+    },
+}
+SCRAPE_S = 5.0
+PAUSED_S = 2 * SCRAPE_S
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happened, as the history has it, and the time in which it did (seconds since 1970)."""
+
+    system: System
+    start: float
+    end: float
+    rollouts: tuple[str, ...]
+
+    @property
+    def window(self) -> reading.Window:
+        return reading.Window(self.start, self.end, scrape_s=SCRAPE_S)
+
+    def get(self, path: str, **params: object) -> Any:
+        answer = self.system.http.get(f"{self.system.stack.addresses['prometheus']}/api/v1/{path}", params=params)  # type: ignore[arg-type]
+        assert answer.status_code == 200, f"{params}\n{answer.text}"
+        return answer.json()["data"]
+
+    def ask(self, question: reading.Question) -> list[dict[str, Any]]:
+        sent = question.sent(self.window, {"model": MODEL})
+        if question.now:
+            return [*self.get("query", query=sent, time=self.end)["result"]]
+        return self.over_time(sent)
+
+    def over_time(self, sent: str) -> list[dict[str, Any]]:
+        found = self.get("query_range", query=sent, start=self.start, end=self.end, step=self.window.step_s)
+        return [*found["result"]]
+
+
+def values(series: dict[str, Any]) -> list[float]:
+    points = series["values"] if "values" in series else [series["value"]]
+    return [number for _, text in points if not math.isnan(number := float(text))]
+
+
+def _now() -> float:
+    return time.time()  # noqa: TID251  Prometheus' own clock
+
+
+@pytest.fixture(scope="module")
+def story(system: System, eventually: Eventually) -> Iterator[Story]:
+    start = _now()
+    broken = {**FILES, "code/toy.py": BREAKS.encode()}
+    assert [system.register(MODEL, files) for files in (FILES, FILES, broken)] == [FIRST, BETTER, BROKEN]
+    first = system.start(MODEL, FIRST, probation_s=0)
+    system.phase(first, "promoted")
+    with system.clients(MODEL, BODIES, rate=80.0):
+        better = system.start(MODEL, BETTER, probation_s=0, **CANARY)
+        hold(system, better)
+        time.sleep(PAUSED_S)
+        assert system.ask(better, "resume", "go on").status_code == 202
+        system.phase(better, "promoted")
+        broken_off = system.start(MODEL, BROKEN, **CANARY)
+        system.phase(broken_off, "rolled_back")
+        back = system.start(MODEL, FIRST, **CANARY)
+        hold(system, back)
+        here = Story(system, start, _now(), ())
+        # A new replica is found within a scrape, and has a rate after two more.
+        rate = f'rate({names.SERVER_DURATION.name}_count{{model_version="{FIRST}"}}[{4 * SCRAPE_S:g}s]) > 0'
+        eventually(lambda: here.get("query", query=rate)["result"], 40)
+        eventually(lambda: here.get("query", query=f"{queries.BURN}30d")["result"], 90)  # evaluated once a minute
+        time.sleep(SCRAPE_S)
+        yield Story(system, start, _now(), (first, better, broken_off, back))
+
+
+def hold(system: System, rollout: str) -> None:
+    system.phase(rollout, "progressing")
+    assert system.ask(rollout, "pause", "let me look").status_code == 202
+    system.held(rollout, "paused")
+
+
+def _dashboards() -> list[Any]:
+    return [pytest.param(json.loads(generate.path(one).read_text()), id=one.uid) for one in generate.DASHBOARDS]
+
+
+each = pytest.mark.parametrize("dashboard", _dashboards())
+
+
+@each
+def test_every_query_has_an_answer(story: Story, dashboard: dict[str, Any]) -> None:
+    empty = [
+        f"{panel['title']} {question.ref}: {question.sent(story.window, {'model': MODEL})}"
+        for panel in reading.panels(dashboard)
+        for question in reading.questions(panel)
+        if not any(values(series) for series in story.ask(question))
+    ]
+    assert not empty, "\n".join(empty)
+
+
+@each
+def test_series_of_a_panel_have_names_of_their_own(story: Story, dashboard: dict[str, Any]) -> None:
+    """Two lines of one name cannot be told apart; and no name has a hole where a label is missing."""
+    for panel in reading.panels(dashboard):
+        if panel["type"] in ("table", "heatmap"):
+            continue
+        found = [
+            reading.shown(question.legend, series["metric"])
+            for question in reading.questions(panel)
+            for series in story.ask(question)
+        ]
+        assert len(found) == len(set(found)), (panel["title"], found)
+        assert all(name and name != "v" and not re.search(r"^ | $|  ", name) for name in found), (panel["title"], found)
+
+
+@each
+def test_every_metric_is_told_by_the_running_system(story: Story, dashboard: dict[str, Any]) -> None:
+    """That nothing else is named is checked in tests/unit/grafana. What there is nothing to say of just now has its name in /metrics all the same."""
+    known = {sample for metric in (*names.OURS, *names.ENVOY) for sample in metric.samples} | set(queries.FOREIGN)
+    for file in server.RULES.glob("*.yml"):
+        known |= {
+            rule["record"]
+            for group in yaml.safe_load(file.read_text())["groups"]
+            for rule in group["rules"]
+            if "record" in rule
+        }
+    text = json.dumps(dashboard)
+    used = {name for name in known if re.search(rf"(?<![\w:]){re.escape(name)}(?![\w:])", text)}
+    assert len(used) > 10
+    families = set(story.get("metadata"))
+    told = set(story.get("label/__name__/values")) | families | {f"{name}_total" for name in families}
+    assert used - told - {queries.ALERTS, queries.ALERTS_SINCE} == set(), "those two are there once an alert fires"
+
+
+@each
+def test_marks_stand_where_the_history_says(story: Story, dashboard: dict[str, Any]) -> None:
+    marks = {mark["name"]: mark for mark in dashboard["annotations"]["list"] if "expr" in mark}
+    assert set(marks) == {"Deploy", "Step", "Promote", "Rollback", "Alert"}
+    found = {name: _events(story, mark) for name, mark in marks.items()}
+    history = [event for rollout in story.rollouts for event in story.system.events(rollout)]
+
+    def told(kind: str, *, phase: str | None = None) -> list[float]:
+        chosen = [event for event in history if event["kind"] == kind and phase in (None, event["data"].get("phase"))]
+        return [round(datetime.fromisoformat(event["at"]).timestamp(), 3) for event in chosen]
+
+    assert sorted(found["Deploy"]) == told("phase", phase="starting")
+    assert set(told("ended", phase="promoted")) <= set(found["Promote"])
+    assert set(told("ended", phase="rolled_back")) <= set(found["Rollback"])
+    for at in told("step"):
+        assert any(at <= mark < at + SCRAPE_S for mark in found["Step"]), (
+            "a step is marked when the gateways have acknowledged it"
+        )
+    assert min(found["Rollback"]) > max(told("ended", phase="promoted")), "and a promotion is no rollback"
+
+
+def _events(story: Story, mark: dict[str, Any]) -> set[float]:
+    """Times of the marks in seconds. Grafana takes the values for them, in milliseconds."""
+    assert mark["useValueForTime"]
+    series = story.over_time(reading.filled(mark["expr"], story.window.macros() | {"model": MODEL}))
+    return {round(value / 1000, 3) for one in series for value in values(one)}
+
+
+def test_the_variable_offers_the_model(story: Story) -> None:
+    for one in generate.DASHBOARDS:
+        for variable in one.variables:
+            assert story.get(f"label/{variable.name}/values", **{"match[]": variable.metric}) == [MODEL]
