@@ -51,15 +51,19 @@ def compose_command() -> list[str]:
 class Stack:
     """The containers of one project, and what they publish on loopback."""
 
-    def __init__(self) -> None:
-        project, overrides = f"slipway-test-{secrets.token_hex(4)}", ["docker-compose.yml"]
+    def __init__(self, folder: Path) -> None:
+        project, overrides = f"slipway-test-{secrets.token_hex(4)}", ["docker-compose.yml", "tests/compose/hook.yml"]
         if "COMPOSE_STAND_INS" in os.environ:
             overrides.append("tests/compose/stand-ins.yml")
         self._command = [*compose_command(), "-p", project, *(part for file in overrides for part in ("-f", file))]
         taken = ports.random_ports()
         self._environment = {**os.environ, **{f"SLIPWAY_{name.upper()}_PORT": str(port) for name, port in taken.items()}}
         self._environment["SLIPWAY_ALERT_TOKEN"] = self.token = secrets.token_urlsafe(16)
-        self.services = NEEDED if os.environ.get("TEST_COMPOSE") != "all" else ()
+        entry = {"name": "hook", "url": "http://hook:8000/a-secret-part", "format": "json", "allow_http": True}
+        folder.chmod(0o755)  # it is read by the container's own user
+        (folder / "notify.yaml").write_text(json.dumps({"receivers": [entry]}))
+        self._environment["NOTIFY_DIR"] = str(folder)
+        self.services = (*NEEDED, "hook") if os.environ.get("TEST_COMPOSE") != "all" else ()
         self.http = httpx.Client(timeout=30, trust_env=False)
         at = {name: f"http://127.0.0.1:{port}" for name, port in taken.items()}
         self.api, self.gateway, self.mlflow = f"{at['api']}/api/v1", at["ingress"], at["mlflow"]
@@ -151,12 +155,12 @@ def until(condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    made = Stack()
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    made = Stack(tmp_path_factory.mktemp("notify"))
     try:
-        made.run("build", *(("secrets", *made.services) if made.services else ()), timeout_s=BUILD_S)
+        made.run("build", *(("secrets", *NEEDED) if made.services else ()), timeout_s=BUILD_S)
         made.run("up", "-d", *made.services, timeout_s=UP_S)
-        for service in made.services or (*NEEDED, "collector", "tempo", "grafana"):
+        for service in NEEDED if made.services else (*NEEDED, "collector", "tempo", "grafana"):
             until(functools.partial(made.healthy, service), UP_S)
         yield made
     finally:
@@ -263,6 +267,16 @@ def test_an_alert_takes_a_challenger_back(shipped: Stack) -> None:
     assert shipped.predict().headers["x-model-version"] == "2"
 
 
+def test_somebody_is_told_of_it_all(shipped: Stack) -> None:
+    def told() -> list[dict[str, Any]]:
+        lines = shipped.run("logs", "--no-color", "hook").splitlines()
+        return [json.loads(line[line.index("{") :]) for line in lines if "{" in line]
+
+    until(lambda: [one["body"]["kind"] for one in told()].count("ended") == 3)
+    ends = [one["body"] for one in told() if one["body"]["kind"] == "ended"]
+    assert [(end["version"], end["data"]["phase"]) for end in ends] == [(1, "promoted"), (2, "promoted"), (1, "rolled_back")]
+
+
 def test_prometheus_knows_its_alertmanager(shipped: Stack) -> None:
     known = shipped.http.get(f"{shipped.prometheus}/api/v1/alertmanagers").json()["data"]
     assert [one["url"] for one in known["activeAlertmanagers"]] == ["http://alertmanager:9093/api/v2/alerts"]
@@ -285,4 +299,6 @@ def test_everything_is_remembered_when_the_containers_are_made_anew(shipped: Sta
 
 
 def test_no_secret_is_in_any_log(shipped: Stack) -> None:
-    assert shipped.token not in shipped.run("logs", "--no-color")
+    said = shipped.run("logs", "--no-color")
+    assert shipped.token not in said
+    assert "a-secret-part" not in said
