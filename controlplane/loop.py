@@ -7,6 +7,7 @@ milliseconds. `nudge` is for the outside: it only makes the next look come soone
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from dataclasses import dataclass, field
 
@@ -67,7 +68,9 @@ class Loop:
         worker = self._worker(model_name)
         worker.again.set()
         if worker.task is None and self._running:
-            worker.task = asyncio.create_task(self._work(model_name, worker), name=f"model {model_name}")
+            # with a context of its own: its log lines are not about the request that happened to begin it
+            work, name = self._work(model_name, worker), f"model {model_name}"
+            worker.task = asyncio.create_task(work, name=name, context=contextvars.Context())
 
     @property
     def failures(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from . import alerts, errors, health, metrics, models, notifications, replays, rollouts, targets, verbs
+from .calls import Calls
 from .guards import Guards
 from .links import PREFIX
 from .metering import Metering
@@ -50,6 +51,7 @@ def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
     app.state.services = services
     app.add_middleware(Guards, max_body_bytes=services.max_body_bytes)
     app.add_middleware(Metering, answered=services.recorder.answered)
+    app.add_middleware(Calls)
     errors.install(app)
     app.include_router(models.router, prefix=PREFIX)
     app.include_router(rollouts.router, prefix=PREFIX)
