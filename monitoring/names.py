@@ -104,7 +104,7 @@ STEP_SINCE = _gauge(
 HOLD = _gauge("rollout_hold", "1 for each reason why the open rollout does not advance", MODEL, "reason")
 TRANSITION = _gauge(
     "rollout_last_transition_timestamp_seconds",
-    "When the rollout last changed its phase; shown until an hour after its end",
+    "When a rollout last entered the phase; shown for an hour, and that of an open rollout as long as it is in it",
     MODEL,
     VERSION,
     "phase",

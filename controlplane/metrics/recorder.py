@@ -19,6 +19,7 @@ from rollout import model
 from . import exposition, families
 from .causes import ENDINGS, Cause, cause
 from .families import Look
+from .marks import Marks
 from .totals import Totals
 
 
@@ -67,6 +68,7 @@ class Recorder:
         self._totals: dict[str, Totals] = {}
         self._passed_at: dict[str, float] = {}
         self._ended: dict[str, model.Rollout] = {}
+        self._marks = Marks()
         self._first_traffic: dict[str, datetime] = {}  # of open rollouts, by id; lost with the process
 
     # --- what happened
@@ -118,6 +120,7 @@ class Recorder:
 
     def saved(self, before: model.Rollout, after: model.Rollout, trace_id: str | None = None) -> None:
         """A pass stored another state of the rollout. trace_id: of that pass, if it is kept."""
+        self._marks.saved(before, after)
         spec, was, now = after.spec, before.status, after.status
         if was.phase is now.phase and was.had_traffic == now.had_traffic:
             return
@@ -155,17 +158,21 @@ class Recorder:
         """Freezes what is known now; the function that is returned makes the text, in any thread."""
         now, monotonic = self._clock(), self._monotonic()
         looks, ended, passed_at = list(self._looks.values()), list(self._ended.values()), dict(self._passed_at)
-        gateways = self._gateways()
+        gateways, marks = self._gateways(), self._marks.shown(now)
 
         def rows() -> Iterable[families.Row]:
             yield names.BUILD_INFO, 1, (self._version,)
             yield names.GATEWAYS, gateways, ()
             for name, at in passed_at.items():
                 yield names.PASS_AGE, max(0.0, monotonic - at), (name,)
-            for look in looks:
-                yield from families.rows(look)
-            for rollout in ended:
-                yield from families.ended(rollout, now)
+            for row in (
+                *(row for look in looks for row in families.rows(look)),
+                *(row for one in ended for row in families.ended(one, now)),
+            ):
+                marks.pop((row[0], row[2]), None)
+                yield row
+            for (metric, labels), entered in marks.items():
+                yield metric, entered.timestamp(), labels
 
         return lambda: exposition.text(self._registry, rows(), looks, openmetrics=openmetrics)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -186,6 +187,30 @@ def test_how_it_ended_stays_for_an_hour_and_when_it_ended_for_ever(recorder: Rec
     text = read(recorder)
     assert of(text, names.TRANSITION) == {}
     assert of(text, names.ENDED) == {(NAME, "rolled_back"): NOW.timestamp()}
+
+
+def test_a_phase_or_step_that_was_shorter_than_a_scrape_is_told_for_an_hour(recorder: Recorder, clock: Clock) -> None:
+    def at(phase: model.Phase, seconds: float, **status: object) -> model.Rollout:
+        return rollout(phase, phase_since=NOW + timedelta(seconds=seconds), **{"verdict": None, "step": 0, **status})
+
+    queued = at(model.Phase.QUEUED, 0)
+    starting = at(model.Phase.STARTING, 1)
+    first = at(model.Phase.PROGRESSING, 2)
+    acked = at(model.Phase.PROGRESSING, 2, step_since=NOW + timedelta(seconds=3))
+    second = at(model.Phase.PROGRESSING, 2, step=1, step_since=NOW + timedelta(seconds=4))
+    states = [queued, starting, first, acked, second]
+    for before, after in itertools.pairwise(states):
+        recorder.saved(before, after)
+    recorder.looked(RECORD, second, observed())
+    base = NOW.timestamp()
+    transitions = {(NAME, "2", "starting", "none"): base + 1, (NAME, "2", "progressing", "none"): base + 2}
+    assert of(read(recorder), names.TRANSITION) == transitions
+    assert of(read(recorder), names.STEP_SINCE) == {(NAME, "2", "1"): base + 3, (NAME, "2", "2"): base + 4}
+    recorder.saved(queued, at(model.Phase.STARTING, 9))  # tried again: what was before is history
+    recorder.looked(RECORD, None, observed())
+    assert of(read(recorder), names.TRANSITION) == {(NAME, "2", "starting", "none"): base + 9}
+    clock.advance(3700)
+    assert of(read(recorder), names.TRANSITION) == of(read(recorder), names.STEP_SINCE) == {}
 
 
 def test_a_refusal_names_its_gateway(recorder: Recorder) -> None:
