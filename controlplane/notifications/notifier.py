@@ -26,6 +26,7 @@ from .receivers import Receiver
 
 LOOKED_AT = 500  # events in one piece
 POLL_S = 5.0  # between two looks without news
+REST_S = 0.05  # after news, so that a busy fleet's are looked at together
 STORE_S = 2.0  # until the next try when the store is away
 KEPT = timedelta(days=30)  # dead letters
 AHEAD = timedelta(seconds=2 * retries.OBEYED_S)  # what is due later than this was put off under another clock
@@ -111,8 +112,8 @@ class Notifier:
                 except Exception:  # a defect must not silence a receiver for ever
                     log.exception("notifying broke; trying again", extra={"receiver": receiver.name})
                     wait_s = POLL_S
-                if wait_s > 0:
-                    await news.wait(wait_s)
+                if wait_s > 0 and await news.wait(wait_s):
+                    await asyncio.sleep(REST_S)
 
     async def _turn(self, receiver: Receiver) -> float:
         """Look, and send one letter at most; the seconds until there may be something to do again."""

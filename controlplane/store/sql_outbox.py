@@ -46,7 +46,8 @@ class SqlOutbox:
             connection.execute(sa.update(cursors).where(mine).values(seq=found[-1].seq))
             return len(found)
 
-        return await self._store.write(work)
+        # most looks find nothing, and the loop's own writes wait behind each write
+        return await self._store.write(work) if await self._store.read(lambda c: _behind(c, receiver)) else 0
 
     async def first(self, receiver: str) -> Letter | None:
         waiting = letters.c.receiver == receiver, letters.c.dead == sa.false()
@@ -104,6 +105,13 @@ class SqlOutbox:
     async def forget(self, before: datetime) -> int:
         old = sa.delete(letters).where(letters.c.dead == sa.true(), letters.c.since < _text(before))
         return await self._store.write(lambda c: c.execute(old).rowcount)
+
+
+def _behind(connection: Connection, receiver: str) -> bool:
+    """There is something that the receiver's cursor has not seen, or it has none."""
+    seen = connection.execute(sa.select(cursors.c.seq).where(cursors.c.receiver == receiver)).scalar_one_or_none()
+    newest = connection.execute(sa.select(sa.func.max(events_table.c.seq))).scalar_one()
+    return seen is None or (newest or 0) > seen
 
 
 def _text(at: datetime) -> str:
