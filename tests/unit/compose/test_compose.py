@@ -254,3 +254,31 @@ def test_grafana_finds_its_dashboards() -> None:
     for name in re.findall(r"\$(?:__env)?\{(SLIPWAY_\w+)\}|\$(SLIPWAY_\w+)", said):
         assert "".join(name) in SERVICES["grafana"]["environment"]
     assert list((ROOT / "grafana/dashboards").glob("*.json"))
+
+
+def test_spans_find_their_way_to_tempo() -> None:
+    collector, tempo = (
+        yaml.safe_load((ROOT / "monitoring" / file).read_text()) for file in ("collector/collector.yaml", "tempo/tempo.yaml")
+    )
+    taken = collector["receivers"]["otlp"]["protocols"]["http"]["endpoint"]
+    assert taken == f"0.0.0.0:{files.OTLP_PORT}"
+    given = re.fullmatch(r"\$\{env:\w+:-(.*)\}", collector["exporters"]["otlp/tempo"]["endpoint"])
+    assert given is not None
+    host, _, port = given[1].partition(":")
+    assert host in SERVICES
+    assert tempo["distributor"]["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"] == f"0.0.0.0:{port}"
+
+
+def test_collector_and_tempo_are_asked_where_they_answer() -> None:
+    collector, tempo = (
+        yaml.safe_load((ROOT / "monitoring" / file).read_text()) for file in ("collector/collector.yaml", "tempo/tempo.yaml")
+    )
+    health = collector["extensions"]["health_check"]["endpoint"].rpartition(":")[2]
+    assert f":{health}/" in SERVICES["collector"]["healthcheck"]["test"][-1]
+    assert SERVICES["collector"]["command"] == ["--config=/etc/otelcol/config.yaml"]
+    assert tempo["server"]["http_listen_port"] in published(SERVICES["tempo"])
+    assert f":{tempo['server']['http_listen_port']}/" in SERVICES["tempo"]["healthcheck"]["test"][-1]
+    (data,) = (target for source, target, _ in mounts(SERVICES["tempo"]) if source == "tempo")
+    paths = [tempo["storage"]["trace"]["wal"]["path"], tempo["storage"]["trace"]["local"]["path"]]
+    assert all(path.startswith(f"{data}/") for path in paths), "nothing else can be written there"
+    assert f" /empty {data}\n" in (ROOT / "docker/probe.Dockerfile").read_text(), "and it belongs to Tempo's user"
