@@ -22,6 +22,8 @@ from .families import Look
 from .marks import Marks
 from .totals import Totals
 
+NOTIFIED = ("sent", "put_off", "dead")  # how an attempt to notify somebody ends
+
 
 @dataclass(frozen=True, slots=True)
 class Replica:
@@ -62,6 +64,8 @@ class Recorder:
         self._execution_s = _histogram(names.EXECUTION, self._registry)
         self._alerts = _counter(names.ALERTS, self._registry)
         self._notifications = _counter(names.NOTIFICATIONS, self._registry)
+        for outcome in NOTIFIED:  # a counter that appears with its first event has no increase to show
+            self._notifications.labels(outcome)
         spans_lost = _counter(names.SPANS_LOST, self._registry)
         self._spans_lost = {reason: spans_lost.labels(reason) for reason in ("queue", "refused")}
         self._looks: dict[str, Look] = {}
@@ -83,7 +87,7 @@ class Recorder:
         self._alerts.labels(decision).inc()
 
     def notified(self, outcome: str) -> None:
-        """A receiver was written to; `outcome` is one of a closed set."""
+        """A receiver was written to; `outcome` is one of NOTIFIED."""
         self._notifications.labels(outcome).inc()
 
     def spans_lost(self, spans: int, reason: str) -> None:

@@ -290,6 +290,22 @@ CASES = (
     Case("SlipwayRulesFail", "one", {"prometheus_rule_evaluation_failures_total": "0x8 1x60"}, "4m", (WARNING,)),
     Case("SlipwayRulesFail", "none", {"prometheus_rule_evaluation_failures_total": "7x60"}, "4m"),
     Case("SlipwayDiscoveryFails", "refused", {"prometheus_sd_http_failures_total": "0+1x60"}, "4m", (WARNING,)),
+    Case(
+        "SlipwayNotificationsLost",
+        "one",
+        {'slipway_notifications_total{outcome="dead"}': "0x8 1x60"},
+        "4m",
+        ({**WARNING, "outcome": "dead"},),
+    ),
+    Case(
+        "SlipwayNotificationsLost",
+        "put off, and lost long ago",
+        {
+            'slipway_notifications_total{outcome="dead"}': "3x120",
+            'slipway_notifications_total{outcome="put_off"}': "0+1x120",
+        },
+        "20m",
+    ),
     Case("SlipwayDiscoveryFails", "never", {"prometheus_sd_http_failures_total": "0x60"}, "4m"),
 )
 
