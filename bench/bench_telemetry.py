@@ -1,0 +1,244 @@
+"""What does all telemetry together cost? Gateway and bento at full load, without any and with all of it, in turn in one run.
+
+    python bench/bench_telemetry.py --pairs 30 --seconds 2
+
+Two Envoys with one bento each, of the same scikit-learn model. `off`: the product's way to the model and nothing else (the judge's counters stay:
+without them there are no rollouts). `on`: the product as it is, with the access log, 1 % of the requests traced, their spans taken by somebody, the
+bento's metrics and drift counters, and both scraped. Blocks of full load (closed loop, 16 connections) alternate: off, on, on, off, ... Each pair
+of neighbours gives one ratio of requests per second and one of CPU seconds per request (Envoy and the bento's process). The interval
+is Student's, of the logarithms. Other work on the machine moves the first ratio and hardly the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import psutil
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+
+from bench import children, report
+from cli.stack.ports import HOST, Ports, random_ports
+from gateway import adapter, bootstrap, process
+from gateway.settings import Settings
+from registry import profile
+from rollout import model
+from runtime import local, packager
+from runtime import record as records
+
+NAME = "bench-model"
+OFF, ON = "off", "on"
+BARE = Path(__file__).parent / "telemetry" / "bare_service.py"
+SCRAPE_S = 5.0
+DEADLINE_S = 180.0
+TARGET_PCT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    name: str
+    ports: Ports
+    processes: tuple[psutil.Process, ...]
+    replica: str
+
+    def cpu_s(self) -> float:
+        times = [process.cpu_times() for process in self.processes]
+        return float(sum(each.user + each.system for each in times))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One stretch of full load."""
+
+    arm: str
+    answers: int
+    failed: int
+    per_s: float
+    cpu_us: float  # a request
+
+
+async def save(_: str, __: int, dest: Path) -> None:
+    """One feature: the model itself takes as little as a model can, so what is around it weighs most."""
+    rng = np.random.default_rng(1)
+    rows = pd.DataFrame({"x": rng.normal(size=500)})
+    estimator = LogisticRegression().fit(rows, (rows["x"] > 0).astype(int))
+    await asyncio.to_thread(mlflow.sklearn.save_model, estimator, dest / "model", input_example=rows.head(5))
+    (dest / "slipway").mkdir(exist_ok=True)
+    reference = profile.build({"x": rows["x"].to_numpy()}, estimator.predict(rows))
+    (dest / "slipway" / "profile.json").write_text(json.dumps(reference.to_json()))
+
+
+def bare(folder: Path) -> Path:
+    """The product's service folder with another service.py."""
+    shutil.copytree(packager.SERVICE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(BARE, folder / "service.py")
+    return folder
+
+
+@asynccontextmanager
+async def opened(name: str, folder: Path, programs: children.Children, otlp: str, sampling_pct: float) -> AsyncIterator[Arm]:
+    folder.mkdir()  # noqa: ASYNC240 - nothing else runs yet
+    telemetry = name == ON
+    chosen = random_ports()
+    async with AsyncExitStack() as stack:
+        service = packager.SERVICE if telemetry else bare(folder / "service")
+        runtime = local.LocalRuntime(
+            state_dir=folder / "runtime",
+            bentos=packager.Packager(bentoml_home=folder / "bentoml", fetch=save, service=service),
+            on_change=lambda _: None,
+            environment={"SLIPWAY_OTLP_ENDPOINT": otlp} if telemetry else {},
+        )
+        await runtime.start()
+        stack.push_async_callback(runtime.close)
+        stack.push_async_callback(runtime.stop_all, 1.0)
+        await runtime.ensure(NAME, 1, 1)
+        endpoint = await ready(runtime)
+        settings = Settings(port=chosen.ingress, trace_sampling_pct=sampling_pct)
+        gateway = adapter.EnvoyGateway(ads_host=HOST, ads_port=chosen.xds, settings=settings, on_change=lambda _: None)
+        await gateway.publish(model.Routing(NAME, model.Split.of({1: 100}), 1, ((1, (endpoint,)),)))
+        await gateway.start()
+        stack.push_async_callback(gateway.stop)
+        config = folder / "envoy.json"
+        config.write_text(
+            bootstrap.render(
+                f"bench-{name}",
+                ads=f"{HOST}:{chosen.xds}",
+                admin=f"{HOST}:{chosen.envoy_admin}",
+                access_log_path=str(folder / "access.log") if telemetry else None,
+                otlp=otlp if telemetry else None,
+            )
+        )
+        programs.start(f"envoy-{name}", process.argv(config, log_path=folder / "envoy.log"))
+        await acked(gateway)
+        (replica,) = records.read(records.path(folder / "runtime", NAME, 1)).replicas
+        assert replica.pid is not None
+        processes = (psutil.Process(programs.pid(f"envoy-{name}")), psutil.Process(replica.pid))
+        yield Arm(name, chosen, processes, endpoint)
+
+
+async def acked(gateway: adapter.EnvoyGateway) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            if (await gateway.state(NAME)).ack is model.Ack.YES:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def ready(runtime: local.LocalRuntime) -> str:
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            for deployment in await runtime.deployments(NAME):
+                if deployment.state is model.DeploymentState.FAILED:
+                    raise RuntimeError(f"the replica does not start: {deployment.reason}")
+                if deployment.state is model.DeploymentState.READY:
+                    return deployment.endpoints[0]
+            await asyncio.sleep(0.1)
+
+
+async def block(arm: Arm, connections: int, seconds: float) -> Block:
+    asking = (sys.executable, "-m", "bench.telemetry.ask", "--port", str(arm.ports.ingress), "--path", f"/{NAME}/predict")
+    before = arm.cpu_s()
+    asked = await asyncio.create_subprocess_exec(
+        *asking, "--connections", str(connections), "--seconds", str(seconds), stdout=subprocess.PIPE
+    )
+    out, _ = await asked.communicate()
+    told = json.loads(out)
+    cpu_us = (arm.cpu_s() - before) * 1e6 / max(1, told["all"])
+    return Block(arm.name, told["answers"], told["failed"], told["answers"] / told["seconds"], cpu_us)
+
+
+async def measure(options: argparse.Namespace) -> tuple[list[Block], dict[str, int]]:
+    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as name, children.Children(Path(name)) as programs:
+        folder, port = Path(name), random_ports().api
+        async with AsyncExitStack() as stack:
+            otlp = f"http://{HOST}:{port}"
+            off, on = [
+                await stack.enter_async_context(opened(arm, folder / arm, programs, otlp, options.sampling_pct))
+                for arm in (OFF, ON)
+            ]
+            scraped = (f"http://{HOST}:{on.ports.envoy_admin}/stats/prometheus", f"http://{on.replica}/metrics")
+            programs.program("sink", "telemetry.sink", "--port", port, "--every-s", SCRAPE_S, "--scrape", *scraped)
+            for arm in (off, on):
+                await block(arm, options.connections, options.warm_up_s)
+            blocks: list[Block] = []
+            for number in range(options.pairs):
+                turn = (off, on) if number % 2 == 0 else (on, off)
+                first, second = [await block(arm, options.connections, options.seconds) for arm in turn]
+                blocks += (first, second)
+                report.console.print(
+                    f"pair {number + 1}: {first.arm} {first.per_s:.0f}/s {first.cpu_us:.0f} µs, "
+                    f"{second.arm} {second.per_s:.0f}/s {second.cpu_us:.0f} µs",
+                    highlight=False,
+                )
+            await asyncio.sleep(2 * SCRAPE_S)  # the last spans are on their way
+            programs.stop("sink")
+        return blocks, json.loads((folder / "sink.log").read_text().splitlines()[-1])
+
+
+def compared(blocks: Sequence[Block], quantity: str) -> dict[str, Any]:
+    """`on` over `off`: the ratio with its 95 % interval, over pairs of neighbours."""
+    logs = []
+    for first, second in zip(blocks[::2], blocks[1::2], strict=True):
+        both = {one.arm: getattr(one, quantity) for one in (first, second)}
+        logs.append(math.log(both[ON] / both[OFF]))
+    mean, half = float(np.mean(logs)), 0.0
+    if len(logs) > 1:
+        half = float(stats.t.ppf(0.975, len(logs) - 1) * np.std(logs, ddof=1) / math.sqrt(len(logs)))
+    sides = {arm: float(np.median([getattr(one, quantity) for one in blocks if one.arm == arm])) for arm in (OFF, ON)}
+    return {**sides, "ratio": math.exp(mean), "low": math.exp(mean - half), "high": math.exp(mean + half)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Gateway and bento at full load, with and without all telemetry.")
+    parser.add_argument("--pairs", type=int, default=30, help="of neighbouring blocks")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of one block")
+    parser.add_argument("--warm-up-s", type=float, default=4.0)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--sampling-pct", type=float, default=1.0, help="of the requests that are traced")
+    options = parser.parse_args()
+    children.stop_on_sigterm()
+    blocks, took = asyncio.run(measure(options))
+    answers = sum(one.answers for one in blocks)
+    failed = sum(one.failed for one in blocks)
+    rows = {"requests a second": compared(blocks, "per_s"), "CPU µs a request": compared(blocks, "cpu_us")}
+    lines = [
+        (name, f"{row[OFF]:.0f}", f"{row[ON]:.0f}", f"{row['ratio']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}")
+        for name, row in rows.items()
+    ]
+    title = f"All telemetry, {options.sampling_pct:g} % traced: {options.pairs} pairs of {options.seconds:g} s"
+    report.grid(title, ("median", "without", "with", "ratio", "95 % interval"), lines)
+    report.console.print(f"taken meanwhile: {took}", highlight=False)
+    problems = [f"{failed} of {answers} requests failed"] if failed else []
+    if not took.get("posts") or not took.get("scrapes"):
+        problems.append(f"nobody took spans or metrics, so their cost is not in these numbers: {took}")
+    cost_pct = round(100 * (1 - rows["requests a second"]["ratio"]), 2)
+    document = {
+        "options": vars(options),
+        "requests_per_s": rows["requests a second"],
+        "cpu_us_per_request": rows["CPU µs a request"],
+        "taken": took,
+        "blocks": [[one.arm, round(one.per_s, 1), round(one.cpu_us, 2)] for one in blocks],
+        "targets": {"throughput": report.target(cost_pct, TARGET_PCT, "% of throughput")},
+        "problems": problems,
+    }
+    report.write("telemetry", document)
+    return report.verdict(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Asks as fast as it is answered, over a fixed number of connections: `python -m bench.telemetry.ask --port P --path /m/predict --seconds 2`.
+
+A process of its own; prints how many answers came in which time, how many there were in `all`, and how many were not 200. It does as little as it can: what it
+costs is not the server's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from typing import cast
+
+import uvloop
+
+from bench.load import BODY
+
+OK = b"HTTP/1.1 200 "
+
+
+class Connection(asyncio.Protocol):
+    """One request at a time. An answer has a content-length and comes whole or in parts."""
+
+    def __init__(self, request: bytes, counts: list[int]) -> None:
+        self._request = request
+        self._counts = counts  # answers, other answers than 200
+        self._buffer = b""
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's are not derived from it
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = self._buffer[:end].lower()
+        at = head.index(b"content-length: ") + 16
+        length = int(head[at:].split(b"\r\n", 1)[0])
+        if len(self._buffer) < end + 4 + length:
+            return
+        self._counts[0] += 1
+        self._counts[1] += not self._buffer.startswith(OK)
+        self._buffer = b""
+        assert self._transport is not None
+        self._transport.write(self._request)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._counts[1] += 1
+
+
+async def run(port: int, path: str, connections: int, seconds: float) -> dict[str, float]:
+    request = (
+        f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n"
+    ).encode() + BODY
+    counts = [0, 0]
+    loop = asyncio.get_running_loop()
+    opened = [await loop.create_connection(lambda: Connection(request, counts), "127.0.0.1", port) for _ in range(connections)]
+    await asyncio.sleep(0.2)  # connections to the replica are there now
+    begin, before = time.perf_counter(), counts[0]
+    await asyncio.sleep(seconds)
+    answers, took_s = counts[0] - before, time.perf_counter() - begin
+    for transport, _ in opened:
+        transport.abort()
+    return {"answers": answers, "failed": counts[1], "seconds": took_s, "all": counts[0]}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.telemetry.ask")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--path", required=True)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    options = parser.parse_args()
+    told = uvloop.run(run(options.port, options.path, options.connections, options.seconds))
+    sys.stdout.write(json.dumps(told) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
