@@ -30,6 +30,7 @@ _LOG_EDGES: Floats = np.log(_EDGES_US)
 FAR_BEYOND = 3.0  # the last group begins so many times beyond the slowest answer seen, and at least
 FAR_MEDIANS = 60.0  # so many medians out
 MIXED_IN = 0.02  # of the champion's own histogram in every alternative: a tilt is never zero
+TRUSTED = 40.0  # answers in a group that count as much as what its neighbours lend
 UNSEEN_DECAY = 0.85  # from group to group, of the chance of answers slower than any seen: that of a tail with index 1.7
 
 # (kind, first parameter, second, weight). scale c: all answers c times as slow. add m: m medians more. part f m: a part f of the answers is m
@@ -162,8 +163,10 @@ def _smooth(counts: Floats, last: int) -> Floats:
     """Probabilities of the groups: neighbours lend to each other where little was seen, and slower answers than any so far have the
     chance of one in those seen (Good and Turing), falling off with the latency."""
     total = counts.sum()
-    lent = np.convolve(np.pad(counts, 2, mode="edge"), np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9.0, mode="valid")
-    trust = counts / (counts + 4.0)
+    lent = counts
+    for _ in range(2):
+        lent = np.convolve(np.pad(lent, 2, mode="edge"), np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9.0, mode="valid")
+    trust = counts / (counts + TRUSTED)
     smooth = trust * counts + (1.0 - trust) * lent
     seen = np.flatnonzero(counts)
     first, end = int(seen[0]), int(seen[-1])
