@@ -60,15 +60,15 @@ def cluster(endpoint: str) -> dict[str, Any]:
 
 
 def tracing(settings: Settings, endpoint: str) -> dict[str, Any]:
-    """For the connection manager. Two spans of each request that is kept: what the client saw, and what was asked of the replica."""
+    """For the connection manager. One span of each request that is kept; another one for the replica's part would cost every request, kept or not,
+    as much as all the rest of this together, and the replica tells its part itself."""
     _, _, url = split_endpoint(endpoint)
     return {
         # by the sampler below, and not by x-client-trace-id or the request id, which clients choose
         "clientSampling": {"value": 0},
         "randomSampling": {"value": 100},
-        "spawnUpstreamSpan": True,
+        "spawnUpstreamSpan": False,
         "operation": "%REQ(:METHOD)% %METADATA(ROUTE:slipway:model)%",
-        "upstreamOperation": "%METADATA(CLUSTER:slipway:model)%/v%METADATA(CLUSTER:slipway:version)%",
         "customTags": [
             {"tag": "model", "value": "%METADATA(ROUTE:slipway:model)%"},
             {"tag": "model_version", "value": "%METADATA(CLUSTER:slipway:version)%"},

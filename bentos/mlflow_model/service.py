@@ -30,7 +30,8 @@ class ModelService(Service[Any]):
         inner = exposing.Exposed(super().to_asgi(is_main), found.model, found.version, counting.load(found.folder))
         MlflowModel.inner.counter = inner.counter
         identity = app.Identity(found.model, found.version)
-        outer = app.App(inner, identity, limits, meter.answered, meter.called, tracer=_tracer(found, meter))
+        tracer = _tracer(found, meter)
+        outer = app.App(inner, identity, limits, meter.answered, meter.called, tracer=tracer, before_scrape=meter.flush)
         MlflowModel.inner.outer = outer
         return outer
 

@@ -168,6 +168,7 @@ def test_the_bento_repeats_the_names_of_its_metrics() -> None:
     meter = of_the_bento.Meter("toy", "7")
     meter.answered(503, 0.001)
     meter.called(3, 0.0001, 0.002)
+    meter.flush()  # as before each scrape
     text = Scrape(prometheus_client.generate_latest().decode())
     found = {family.name: family for family in text.families if family.name.startswith(names.PREFIX)}
     found = {

@@ -105,13 +105,12 @@ def test_a_request_is_one_trace_from_the_gateway_to_the_models_call(site: System
     answer = site.predict(f"{MODEL}/predict", ROW)
     assert answer.status_code == 200
     trace_id = answer.headers["x-trace-id"]
-    trace = found(trace_id, 6)
+    trace = found(trace_id, 5)
     spans = by_name(trace)
-    assert set(spans) == {"POST toy", "toy/v1", "predict", "queue", "batch", "inference"}
+    assert set(spans) == {"POST toy", "predict", "queue", "batch", "inference"}
     parents = {
         "POST toy": None,
-        "toy/v1": "POST toy",
-        "predict": "toy/v1",
+        "predict": "POST toy",
         "queue": "predict",
         "batch": "predict",
         "inference": "batch",
@@ -136,7 +135,7 @@ def test_a_caller_may_bring_its_own_trace(site: System, found: Found) -> None:
     headers = {"traceparent": f"00-{trace_id}-{span_id}-01"}
     answer = site.http.post(f"{site.gateway}/{MODEL}/v1/predict", json=ROW, headers=headers)
     assert answer.headers["x-trace-id"] == trace_id
-    assert by_name(found(trace_id, 6))["POST toy"].parent_id == span_id
+    assert by_name(found(trace_id, 5))["POST toy"].parent_id == span_id
 
 
 def test_a_caller_may_say_that_it_is_not_traced(site: System, found: Found) -> None:
@@ -147,7 +146,7 @@ def test_a_caller_may_say_that_it_is_not_traced(site: System, found: Found) -> N
     headers = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-00"}
     answer = site.http.post(f"{site.gateway}/{MODEL}/predict", json=ROW, headers=headers)
     assert (answer.status_code, answer.headers["x-trace-id"]) == (200, trace_id)
-    found(site.predict(f"{MODEL}/predict", ROW).headers["x-trace-id"], 6)
+    found(site.predict(f"{MODEL}/predict", ROW).headers["x-trace-id"], 5)
     kept = MlflowClient(site.mlflow).search_traces(locations=["0"], include_spans=False)
     assert f"tr-{trace_id}" not in [trace.info.trace_id for trace in kept]
 
@@ -156,7 +155,7 @@ def test_the_models_own_error_is_seen_in_its_trace_and_named_by_its_log_line(sit
     answer = site.predict(f"{MODEL}/predict", {"dataframe_records": [{"x": -1.0}]})
     assert answer.status_code == 500
     trace_id, request_id = answer.headers["x-trace-id"], answer.json()["request_id"]
-    spans = by_name(found(trace_id, 6))
+    spans = by_name(found(trace_id, 5))
     assert spans["predict"].status.status_code.value == "ERROR"
     assert spans["predict"].attributes["http.response.status_code"] == 500
     log = site.stack.config.state_dir / "runtime" / MODEL / "v1" / "replica-0" / "log.txt"

@@ -57,12 +57,14 @@ class App:
         called: batching.Called = lambda *_: None,
         *,
         tracer: tracing.Tracer | None = None,
+        before_scrape: Callable[[], None] = lambda: None,
     ) -> None:
         self._inner = inner
         self._limits = limits
         self._counted = counted
         self._called = called
         self._tracer = tracer
+        self._before_scrape = before_scrape
         self._predictor: predictor.Predictor | None = None
         self._batcher: batching.Batcher | None = None
         self._waiting = 0
@@ -86,7 +88,7 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] not in ROUTES:
-            await self._inner(scope, receive, send)
+            await self._pass_on(scope, receive, send)
             return
         began = time.perf_counter()
         given: Headers = dict(scope["headers"])
@@ -119,6 +121,11 @@ class App:
         if trace is not None and self._tracer is not None:
             said = (scope["method"], scope["path"], status, kind, request_id.decode("latin-1"))
             self._tracer.end(trace, tracing.Answer(*said, began, ended))
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/metrics":
+            self._before_scrape()
+        await self._inner(scope, receive, send)
 
     async def _answer(self, scope: Scope, given: Headers, receive: Receive, trace: tracing.Trace | None) -> bytes:
         if scope["method"] != ROUTES[scope["path"]]:
