@@ -1,8 +1,8 @@
 """What does all telemetry together cost? Gateway and bento at full load, without any and with all of it, in turn in one run.
 
-    python bench/bench_telemetry.py --pairs 30 --seconds 2
+    python bench/bench_telemetry.py --model flights --pairs 30 --seconds 2
 
-Two Envoys with one bento each, of the same scikit-learn model. `off`: the product's way to the model and nothing else (the judge's counters stay:
+Two Envoys with one bento each, of the same model: the demo's, or the smallest that there is. `off`: the product's way to the model and nothing else (the judge's counters stay:
 without them there are no rollouts). `on`: the product as it is, with the access log, 1 % of the requests traced, their spans taken by somebody, the
 bento's metrics and drift counters, and both scraped. Blocks of full load (closed loop, 16 connections) alternate: off, on, on, off, ... Each pair
 of neighbours gives one ratio of requests per second and one of CPU seconds per request (Envoy and the bento's process). The interval
@@ -21,7 +21,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,12 @@ import psutil
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
-from bench import children, report
+from bench import children, load, report
 from cli.stack.ports import HOST, Ports, random_ports
 from gateway import adapter, bootstrap, process
 from gateway.settings import Settings
+from pipelines import flights as flight_data
+from pipelines import recipes, replay, train
 from registry import profile
 from rollout import model
 from runtime import local, packager
@@ -53,12 +55,13 @@ TARGET_PCT = 5.0
 class Arm:
     name: str
     ports: Ports
-    processes: tuple[psutil.Process, ...]
+    processes: tuple[psutil.Process, psutil.Process]  # Envoy, bento
     replica: str
 
-    def cpu_s(self) -> float:
-        times = [process.cpu_times() for process in self.processes]
-        return float(sum(each.user + each.system for each in times))
+    def cpu_s(self) -> tuple[float, float]:
+        """So far: Envoy, bento."""
+        envoy, bento = (process.cpu_times() for process in self.processes)
+        return envoy.user + envoy.system, bento.user + bento.system
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +72,44 @@ class Block:
     answers: int
     failed: int
     per_s: float
-    cpu_us: float  # a request
+    envoy_us: float  # of CPU a request
+    bento_us: float
+
+    @property
+    def cpu_us(self) -> float:
+        return self.envoy_us + self.bento_us
 
 
-async def save(_: str, __: int, dest: Path) -> None:
-    """One feature: the model itself takes as little as a model can, so what is around it weighs most."""
-    rng = np.random.default_rng(1)
-    rows = pd.DataFrame({"x": rng.normal(size=500)})
-    estimator = LogisticRegression().fit(rows, (rows["x"] > 0).astype(int))
-    await asyncio.to_thread(mlflow.sklearn.save_model, estimator, dest / "model", input_example=rows.head(5))
-    (dest / "slipway").mkdir(exist_ok=True)
-    reference = profile.build({"x": rows["x"].to_numpy()}, estimator.predict(rows))
-    (dest / "slipway" / "profile.json").write_text(json.dumps(reference.to_json()))
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The model that is served: its estimator, rows it learned from, and a request."""
+
+    estimator: Any
+    rows: pd.DataFrame
+    body: bytes
+
+    async def save(self, _: str, __: int, dest: Path) -> None:
+        await asyncio.to_thread(mlflow.sklearn.save_model, self.estimator, dest / "model", input_example=self.rows.head(2))
+        (dest / "slipway").mkdir(exist_ok=True)
+        columns = {name: self.rows[name].to_numpy() for name in self.rows.columns}
+        reference = profile.build(columns, self.estimator.predict(self.rows))
+        (dest / "slipway" / "profile.json").write_text(json.dumps(reference.to_json()))
+
+
+def flights() -> Subject:
+    """The demo's: gradient boosting over flights, 1 to 1.5 ms a row."""
+    trained = train.train(next(iter(recipes.RECIPES.values())), flight_data.load())
+    return Subject(trained.estimator, trained.reference, next(replay.bodies(trained.golden.head(1))))
+
+
+def smallest() -> Subject:
+    """One feature and a sum: what is around the model weighs most."""
+    rows = pd.DataFrame({"x": np.random.default_rng(1).normal(size=500)})
+    estimator = LogisticRegression().fit(rows, (rows["x"] > 0).astype(float))
+    return Subject(estimator, rows, load.BODY)
+
+
+SUBJECTS = {"flights": flights, "smallest": smallest}
 
 
 def bare(folder: Path) -> Path:
@@ -91,7 +120,9 @@ def bare(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def opened(name: str, folder: Path, programs: children.Children, otlp: str, sampling_pct: float) -> AsyncIterator[Arm]:
+async def opened(
+    name: str, folder: Path, subject: Subject, programs: children.Children, otlp: str, settings: Settings
+) -> AsyncIterator[Arm]:
     folder.mkdir()  # noqa: ASYNC240 - nothing else runs yet
     telemetry = name == ON
     chosen = random_ports()
@@ -99,7 +130,7 @@ async def opened(name: str, folder: Path, programs: children.Children, otlp: str
         service = packager.SERVICE if telemetry else bare(folder / "service")
         runtime = local.LocalRuntime(
             state_dir=folder / "runtime",
-            bentos=packager.Packager(bentoml_home=folder / "bentoml", fetch=save, service=service),
+            bentos=packager.Packager(bentoml_home=folder / "bentoml", fetch=subject.save, service=service),
             on_change=lambda _: None,
             environment={"SLIPWAY_OTLP_ENDPOINT": otlp} if telemetry else {},
         )
@@ -108,7 +139,7 @@ async def opened(name: str, folder: Path, programs: children.Children, otlp: str
         stack.push_async_callback(runtime.stop_all, 1.0)
         await runtime.ensure(NAME, 1, 1)
         endpoint = await ready(runtime)
-        settings = Settings(port=chosen.ingress, trace_sampling_pct=sampling_pct)
+        settings = replace(settings, port=chosen.ingress)
         gateway = adapter.EnvoyGateway(ads_host=HOST, ads_port=chosen.xds, settings=settings, on_change=lambda _: None)
         await gateway.publish(model.Routing(NAME, model.Split.of({1: 100}), 1, ((1, (endpoint,)),)))
         await gateway.start()
@@ -150,35 +181,46 @@ async def ready(runtime: local.LocalRuntime) -> str:
             await asyncio.sleep(0.1)
 
 
-async def block(arm: Arm, connections: int, seconds: float) -> Block:
-    asking = (sys.executable, "-m", "bench.telemetry.ask", "--port", str(arm.ports.ingress), "--path", f"/{NAME}/predict")
-    before = arm.cpu_s()
-    asked = await asyncio.create_subprocess_exec(
-        *asking, "--connections", str(connections), "--seconds", str(seconds), stdout=subprocess.PIPE
+async def block(arm: Arm, body: Path, connections: int, seconds: float) -> Block:
+    numbers = ("--port", arm.ports.ingress, "--connections", connections, "--seconds", seconds)
+    asking = (
+        sys.executable,
+        "-m",
+        "bench.telemetry.ask",
+        "--path",
+        f"/{NAME}/predict",
+        "--body",
+        str(body),
+        *map(str, numbers),
     )
+    before = arm.cpu_s()
+    asked = await asyncio.create_subprocess_exec(*asking, stdout=subprocess.PIPE)
     out, _ = await asked.communicate()
     told = json.loads(out)
-    cpu_us = (arm.cpu_s() - before) * 1e6 / max(1, told["all"])
-    return Block(arm.name, told["answers"], told["failed"], told["answers"] / told["seconds"], cpu_us)
+    envoy_us, bento_us = ((now - then) * 1e6 / max(1, told["all"]) for now, then in zip(arm.cpu_s(), before, strict=True))
+    return Block(arm.name, told["answers"], told["failed"], told["answers"] / told["seconds"], envoy_us, bento_us)
 
 
 async def measure(options: argparse.Namespace) -> tuple[list[Block], dict[str, int]]:
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as name, children.Children(Path(name)) as programs:
         folder, port = Path(name), random_ports().api
+        subject, body = SUBJECTS[options.model](), folder / "body.json"
+        body.write_bytes(subject.body)
         async with AsyncExitStack() as stack:
             otlp = f"http://{HOST}:{port}"
+            settings = Settings(trace_sampling_pct=options.sampling_pct)
             off, on = [
-                await stack.enter_async_context(opened(arm, folder / arm, programs, otlp, options.sampling_pct))
+                await stack.enter_async_context(opened(arm, folder / arm, subject, programs, otlp, settings))
                 for arm in (OFF, ON)
             ]
             scraped = (f"http://{HOST}:{on.ports.envoy_admin}/stats/prometheus", f"http://{on.replica}/metrics")
             programs.program("sink", "telemetry.sink", "--port", port, "--every-s", SCRAPE_S, "--scrape", *scraped)
             for arm in (off, on):
-                await block(arm, options.connections, options.warm_up_s)
+                await block(arm, body, options.connections, options.warm_up_s)
             blocks: list[Block] = []
             for number in range(options.pairs):
                 turn = (off, on) if number % 2 == 0 else (on, off)
-                first, second = [await block(arm, options.connections, options.seconds) for arm in turn]
+                first, second = [await block(arm, body, options.connections, options.seconds) for arm in turn]
                 blocks += (first, second)
                 report.console.print(
                     f"pair {number + 1}: {first.arm} {first.per_s:.0f}/s {first.cpu_us:.0f} µs, "
@@ -205,6 +247,7 @@ def compared(blocks: Sequence[Block], quantity: str) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Gateway and bento at full load, with and without all telemetry.")
+    parser.add_argument("--model", choices=SUBJECTS, default="flights")
     parser.add_argument("--pairs", type=int, default=30, help="of neighbouring blocks")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one block")
     parser.add_argument("--warm-up-s", type=float, default=4.0)
@@ -215,12 +258,13 @@ def main() -> int:
     blocks, took = asyncio.run(measure(options))
     answers = sum(one.answers for one in blocks)
     failed = sum(one.failed for one in blocks)
-    rows = {"requests a second": compared(blocks, "per_s"), "CPU µs a request": compared(blocks, "cpu_us")}
+    quantities = {"requests a second": "per_s", "CPU µs a request": "cpu_us", "Envoy's": "envoy_us", "the bento's": "bento_us"}
+    rows = {label: compared(blocks, quantity) for label, quantity in quantities.items()}
     lines = [
         (name, f"{row[OFF]:.0f}", f"{row[ON]:.0f}", f"{row['ratio']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}")
         for name, row in rows.items()
     ]
-    title = f"All telemetry, {options.sampling_pct:g} % traced: {options.pairs} pairs of {options.seconds:g} s"
+    title = f"All telemetry, model {options.model}, {options.sampling_pct:g} % traced: {options.pairs} pairs of {options.seconds:g} s"
     report.grid(title, ("median", "without", "with", "ratio", "95 % interval"), lines)
     report.console.print(f"taken meanwhile: {took}", highlight=False)
     problems = [f"{failed} of {answers} requests failed"] if failed else []
@@ -229,14 +273,13 @@ def main() -> int:
     cost_pct = round(100 * (1 - rows["requests a second"]["ratio"]), 2)
     document = {
         "options": vars(options),
-        "requests_per_s": rows["requests a second"],
-        "cpu_us_per_request": rows["CPU µs a request"],
+        "compared": {quantities[label]: row for label, row in rows.items()},
         "taken": took,
-        "blocks": [[one.arm, round(one.per_s, 1), round(one.cpu_us, 2)] for one in blocks],
+        "blocks": [[one.arm, round(one.per_s, 1), round(one.envoy_us, 2), round(one.bento_us, 2)] for one in blocks],
         "targets": {"throughput": report.target(cost_pct, TARGET_PCT, "% of throughput")},
         "problems": problems,
     }
-    report.write("telemetry", document)
+    report.write(f"telemetry_{options.model}", document)
     return report.verdict(problems)
 
 

@@ -1,4 +1,4 @@
-"""Asks as fast as it is answered, over a fixed number of connections: `python -m bench.telemetry.ask --port P --path /m/predict --seconds 2`.
+"""Asks as fast as it is answered, over a fixed number of connections: `python -m bench.telemetry.ask --port P --path /m/predict --body F`.
 
 A process of its own; prints how many answers came in which time, how many there were in `all`, and how many were not 200. It does as little as it can: what it
 costs is not the server's.
@@ -11,11 +11,10 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 from typing import cast
 
 import uvloop
-
-from bench.load import BODY
 
 OK = b"HTTP/1.1 200 "
 
@@ -54,10 +53,10 @@ class Connection(asyncio.Protocol):
             self._counts[1] += 1
 
 
-async def run(port: int, path: str, connections: int, seconds: float) -> dict[str, float]:
+async def run(port: int, path: str, body: bytes, connections: int, seconds: float) -> dict[str, float]:
     request = (
-        f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n"
-    ).encode() + BODY
+        f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    ).encode() + body
     counts = [0, 0]
     loop = asyncio.get_running_loop()
     opened = [await loop.create_connection(lambda: Connection(request, counts), "127.0.0.1", port) for _ in range(connections)]
@@ -74,10 +73,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.telemetry.ask")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", required=True)
+    parser.add_argument("--body", type=Path, required=True, help="file with the body of every request")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=2.0)
     options = parser.parse_args()
-    told = uvloop.run(run(options.port, options.path, options.connections, options.seconds))
+    told = uvloop.run(run(options.port, options.path, options.body.read_bytes(), options.connections, options.seconds))
     sys.stdout.write(json.dumps(told) + "\n")
     return 0
 
