@@ -89,7 +89,14 @@ class Subject:
     body: bytes
 
     async def save(self, _: str, __: int, dest: Path) -> None:
-        await asyncio.to_thread(mlflow.sklearn.save_model, self.estimator, dest / "model", input_example=self.rows.head(2))
+        example = self.rows.dropna().head(2)
+        await asyncio.to_thread(
+            mlflow.sklearn.save_model,
+            self.estimator,
+            dest / "model",
+            serialization_format="cloudpickle",
+            input_example=example,
+        )
         (dest / "slipway").mkdir(exist_ok=True)
         columns = {name: self.rows[name].to_numpy() for name in self.rows.columns}
         reference = profile.build(columns, self.estimator.predict(self.rows))
@@ -99,7 +106,7 @@ class Subject:
 def flights() -> Subject:
     """The demo's: gradient boosting over flights, 1 to 1.5 ms a row."""
     trained = train.train(next(iter(recipes.RECIPES.values())), flight_data.load())
-    return Subject(trained.estimator, trained.reference, next(replay.bodies(trained.golden.head(1))))
+    return Subject(trained.estimator, trained.reference, next(replay.bodies(trained.golden.dropna())))
 
 
 def smallest() -> Subject:
@@ -216,7 +223,8 @@ async def measure(options: argparse.Namespace) -> tuple[list[Block], dict[str, i
             scraped = (f"http://{HOST}:{on.ports.envoy_admin}/stats/prometheus", f"http://{on.replica}/metrics")
             programs.program("sink", "telemetry.sink", "--port", port, "--every-s", SCRAPE_S, "--scrape", *scraped)
             for arm in (off, on):
-                await block(arm, body, options.connections, options.warm_up_s)
+                if (await block(arm, body, options.connections, options.warm_up_s)).failed:
+                    raise RuntimeError("the model does not answer this body")
             blocks: list[Block] = []
             for number in range(options.pairs):
                 turn = (off, on) if number % 2 == 0 else (on, off)

@@ -130,7 +130,7 @@ class Passes:
         if applied.failure is None:
             self._stuck.pop(model_name, None)
         else:
-            self._stuck[model_name] = actions
+            self._stuck[model_name] = actions[applied.actions :]
             traced.problem(applied.failure)
         return applied
 
