@@ -4,7 +4,7 @@
 
 Two Envoys with one bento each, of the same model: the demo's, or the smallest that there is. `off`: the product's way to the model and nothing else (the judge's counters stay:
 without them there are no rollouts). `on`: the product as it is, with the access log, 1 % of the requests traced, their spans taken by somebody, the
-bento's metrics and drift counters, and both scraped. Blocks of full load (closed loop, 16 connections) alternate: off, on, on, off, ... Each pair
+bento's metrics, and both scraped; with --drift its counters of features and predictions, too. Blocks of full load (closed loop, 16 connections) alternate: off, on, on, off, ... Each pair
 of neighbours gives one ratio of requests per second and one of CPU seconds per request (Envoy and the bento's process). The interval
 is Student's, of the logarithms. Other work on the machine moves the first ratio and hardly the second.
 """
@@ -87,6 +87,7 @@ class Subject:
     estimator: Any
     rows: pd.DataFrame
     body: bytes
+    counted: bool = False  # for drift: with a reference profile
 
     async def save(self, _: str, __: int, dest: Path) -> None:
         example = self.rows.dropna().head(2)
@@ -97,6 +98,8 @@ class Subject:
             serialization_format="cloudpickle",
             input_example=example,
         )
+        if not self.counted:
+            return
         (dest / "slipway").mkdir(exist_ok=True)
         columns = {name: self.rows[name].to_numpy() for name in self.rows.columns}
         reference = profile.build(columns, self.estimator.predict(self.rows))
@@ -106,7 +109,7 @@ class Subject:
 def flights() -> Subject:
     """The demo's: gradient boosting over flights, 1 to 1.5 ms a row."""
     trained = train.train(next(iter(recipes.RECIPES.values())), flight_data.load())
-    return Subject(trained.estimator, trained.reference, next(replay.bodies(trained.golden.dropna())))
+    return Subject(trained.estimator, trained.reference, next(replay.bodies(trained.reference.dropna())))
 
 
 def smallest() -> Subject:
@@ -211,7 +214,7 @@ async def block(arm: Arm, body: Path, connections: int, seconds: float) -> Block
 async def measure(options: argparse.Namespace) -> tuple[list[Block], dict[str, int]]:
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as name, children.Children(Path(name)) as programs:
         folder, port = Path(name), random_ports().api
-        subject, body = SUBJECTS[options.model](), folder / "body.json"
+        subject, body = replace(SUBJECTS[options.model](), counted=options.drift), folder / "body.json"
         body.write_bytes(subject.body)
         async with AsyncExitStack() as stack:
             otlp = f"http://{HOST}:{port}"
@@ -256,6 +259,7 @@ def compared(blocks: Sequence[Block], quantity: str) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Gateway and bento at full load, with and without all telemetry.")
     parser.add_argument("--model", choices=SUBJECTS, default="flights")
+    parser.add_argument("--drift", action="store_true", help="the side with telemetry counts rows for drift as well")
     parser.add_argument("--pairs", type=int, default=30, help="of neighbouring blocks")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one block")
     parser.add_argument("--warm-up-s", type=float, default=4.0)
@@ -272,7 +276,7 @@ def main() -> int:
         (name, f"{row[OFF]:.0f}", f"{row[ON]:.0f}", f"{row['ratio']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}")
         for name, row in rows.items()
     ]
-    title = f"All telemetry, model {options.model}, {options.sampling_pct:g} % traced: {options.pairs} pairs of {options.seconds:g} s"
+    title = f"All telemetry{' and drift' if options.drift else ''}, model {options.model}, {options.sampling_pct:g} % traced: {options.pairs} pairs of {options.seconds:g} s"
     report.grid(title, ("median", "without", "with", "ratio", "95 % interval"), lines)
     report.console.print(f"taken meanwhile: {took}", highlight=False)
     problems = [f"{failed} of {answers} requests failed"] if failed else []
@@ -287,7 +291,7 @@ def main() -> int:
         "targets": {"throughput": report.target(cost_pct, TARGET_PCT, "% of throughput")},
         "problems": problems,
     }
-    report.write(f"telemetry_{options.model}", document)
+    report.write(f"telemetry_{options.model}{'_drift' if options.drift else ''}", document)
     return report.verdict(problems)
 
 
