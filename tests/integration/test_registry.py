@@ -20,7 +20,8 @@ from sklearn.linear_model import LinearRegression
 
 from pipelines import flights, train
 from pipelines.recipes import RECIPES, month
-from registry import adapter, artifacts, naming, profile, publish
+from monitoring.drift import reference
+from registry import adapter, artifacts, naming, publish
 from registry.rest import Rest
 from rollout import ports
 
@@ -79,10 +80,12 @@ async def test_its_artifact_holds_golden_rows_profile_and_window(
     assert frame["pressure"].isna().any()
     expected = trained["weather"].estimator.predict_proba(frame)
     assert np.allclose(golden["predictions"], expected, rtol=golden["rtol"], atol=golden["atol"])
-    known = profile.Profile.from_json(json.loads((ours / naming.PROFILE).read_text()))
+    known = reference.read((ours / naming.PROFILE).read_bytes())
     assert known.rows == len(trained["weather"].reference)
-    assert [column.name for column in known.features] == list(flights.FEATURES)
-    assert isinstance(known.predictions, profile.Numeric)
+    assert [column.name for column in known.columns] == [*flights.FEATURES, "prediction"]
+    assert {column.name for column in known.columns if column.clock} == set(flights.CLOCK)
+    assert known.columns[0].importance > 0
+    assert known.columns[-1].kind is reference.Kind.NUMERIC
     training = json.loads((ours / naming.TRAINING).read_text())
     assert training == {"start": "2013-01-01T00:00:00+00:00", "end": "2013-04-01T00:00:00+00:00", "rows": known.rows}
 

@@ -279,7 +279,8 @@ def _last(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _argmax(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return array.reshape(len(array), -1).argmax(axis=1).astype(str).astype(object)
+    found: np.ndarray[Any, Any] = array.reshape(len(array), -1).argmax(axis=1).astype(str).astype(object)
+    return found
 
 
 _READ: Mapping[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
