@@ -68,12 +68,10 @@ def tracing(settings: Settings, endpoint: str) -> dict[str, Any]:
         "clientSampling": {"value": 0},
         "randomSampling": {"value": 100},
         "spawnUpstreamSpan": False,
-        "operation": "%REQ(:METHOD)% %METADATA(ROUTE:slipway:model)%",
+        "operation": "%REQ(:METHOD)% %ROUTE_NAME%",  # a kind of route and a model; each look into metadata costs every request a microsecond
         "customTags": [
             {"tag": "model", "value": "%METADATA(ROUTE:slipway:model)%"},
             {"tag": "model_version", "value": "%METADATA(CLUSTER:slipway:version)%"},
-            {"tag": "route_kind", "value": "%METADATA(ROUTE:slipway:kind)%"},
-            {"tag": "epoch", "value": "%METADATA(ROUTE:slipway:epoch)%"},
         ],
         "provider": {
             "name": "envoy.tracers.opentelemetry",

@@ -107,10 +107,10 @@ def test_a_request_is_one_trace_from_the_gateway_to_the_models_call(site: System
     trace_id = answer.headers["x-trace-id"]
     trace = found(trace_id, 5)
     spans = by_name(trace)
-    assert set(spans) == {"POST toy", "predict", "queue", "batch", "inference"}
+    assert set(spans) == {"POST split/toy", "predict", "queue", "batch", "inference"}
     parents = {
-        "POST toy": None,
-        "predict": "POST toy",
+        "POST split/toy": None,
+        "predict": "POST split/toy",
         "queue": "predict",
         "batch": "predict",
         "inference": "batch",
@@ -135,7 +135,7 @@ def test_a_caller_may_bring_its_own_trace(site: System, found: Found) -> None:
     headers = {"traceparent": f"00-{trace_id}-{span_id}-01"}
     answer = site.http.post(f"{site.gateway}/{MODEL}/v1/predict", json=ROW, headers=headers)
     assert answer.headers["x-trace-id"] == trace_id
-    assert by_name(found(trace_id, 5))["POST toy"].parent_id == span_id
+    assert by_name(found(trace_id, 5))["POST pinned/toy"].parent_id == span_id
 
 
 def test_a_caller_may_say_that_it_is_not_traced(site: System, found: Found) -> None:
