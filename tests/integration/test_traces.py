@@ -116,12 +116,14 @@ def test_a_request_is_one_trace_from_the_gateway_to_the_models_call(site: System
         "inference": "batch",
     }
     ids = {span.span_id: name for name, span in spans.items()}
-    assert {name: ids.get(span.parent_id) for name, span in spans.items()} == parents
+    assert {name: ids.get(span.parent_id or "") for name, span in spans.items()} == parents
     for span in spans.values():
         assert (span.attributes["model"], str(span.attributes["model_version"])) == (MODEL, "1"), span
     for child, parent in parents.items():
         if parent is not None:
             inner, outer = spans[child], spans[parent]
+            assert inner.end_time_ns is not None
+            assert outer.end_time_ns is not None
             assert outer.start_time_ns <= inner.start_time_ns <= inner.end_time_ns <= outer.end_time_ns, (child, parent)
     assert spans["queue"].end_time_ns == spans["batch"].start_time_ns
     assert spans["predict"].attributes["request_id"] == answer.headers["x-request-id"]

@@ -153,7 +153,7 @@ def test_importance_without_labels() -> None:
     chance = np.random.default_rng(3)
     rows = pd.DataFrame({"a": chance.normal(size=500), "b": chance.normal(size=500), "c": chance.normal(size=500)})
 
-    def fussy(frame: pd.DataFrame) -> np.ndarray:  # type: ignore[type-arg]
+    def fussy(frame: pd.DataFrame) -> np.ndarray:
         if not frame["c"].is_monotonic_increasing:
             raise ValueError("c must ascend")
         return np.asarray(3 * frame["a"] + frame["b"])
