@@ -51,7 +51,7 @@ def parse_headers(text: str) -> dict[str, str]:
     headers = {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs}
     for name, value in headers.items():
         if not name or not value or not name.replace("-", "").replace("_", "").isalnum() or not value.isprintable():
-            raise ValueError(f"headers are name=value,name=value, not {text!r}")
+            raise ValueError("headers are name=value,name=value")  # without saying them: a key may be among them
     return headers
 
 
