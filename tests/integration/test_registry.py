@@ -18,9 +18,9 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from monitoring.drift import reference
 from pipelines import flights, train
 from pipelines.recipes import RECIPES, month
-from monitoring.drift import reference
 from registry import adapter, artifacts, naming, publish
 from registry.rest import Rest
 from rollout import ports
