@@ -2,11 +2,12 @@
 
     python bench/bench_telemetry.py --model flights --pairs 30 --seconds 2
 
-Two Envoys with one bento each, of the same model: the demo's, or the smallest that there is. `off`: the product's way to the model and nothing else (the judge's counters stay:
-without them there are no rollouts). `on`: the product as it is, with the access log, 1 % of the requests traced, their spans taken by somebody, the
-bento's metrics, and both scraped; with --drift its counters of features and predictions, too. Blocks of full load (closed loop, 16 connections) alternate: off, on, on, off, ... Each pair
-of neighbours gives one ratio of requests per second and one of CPU seconds per request (Envoy and the bento's process). The interval
-is Student's, of the logarithms. Other work on the machine moves the first ratio and hardly the second.
+Two Envoys with one bento each, of the same model: the demo's, or the smallest that there is. `off`: the product's way to the model and nothing else
+(the judge's counters stay: without them there are no rollouts). `on`: the product as it is, with the access log, 1 % of the requests traced,
+their spans taken by somebody, the bento's metrics, and both scraped; with --drift its counters of features and predictions, too. Blocks of
+full load (closed loop, 16 connections) alternate: off, on, on, off, ... Each pair of neighbours gives one ratio of requests per second and one
+of CPU seconds per request (Envoy and the bento's process). The interval is Student's, of the logarithms. Other work on the machine moves
+the first ratio and hardly the second.
 """
 
 from __future__ import annotations
