@@ -7,7 +7,7 @@ Counts are kept per contiguous block of the reference rows (which come in time o
 every window of real, autocorrelated traffic; blocks are what to calibrate on, and no row leaves the training.
 
 Places of a numeric column: far below, below, one per bin, above, far above, null; "far" is beyond the range of the reference by more
-than its width. Places of a categorical column: one per frequent value, other values of the reference, unseen ones, null.
+than FAR_WIDTHS times its width. Places of a categorical column: one per frequent value, other values of the reference, unseen ones, null.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ MAX_BLOCKS = 256
 MAX_RARE = 1000  # values beyond the frequent ones that are still known by name
 VALUE_CHARS = 100  # of a text; longer ones are told apart by their beginning
 LARGEST = 1e300  # numbers beyond it have no bins of their own
+FAR_WIDTHS = 10.0  # a thousandfold value lies beyond, a storm in a dry season does not
 GROWS = 0.95  # rank correlation with the order of the rows from which a column counts as a clock
 # Fixed for all versions, so that two of them can be laid side by side; narrow where probabilities of rare events lie.
 SCORE_EDGES = (
@@ -253,11 +254,11 @@ def _edges(finite: Floats, bins: int) -> Floats:
 
 
 def _far(edges: Floats) -> Floats:
-    """With one more edge on either side, a width away. Of a constant: where another value is twice as large."""
+    """With one more edge on either side, FAR_WIDTHS away. A constant counts as wide as it is large."""
     width = float(edges[-1] - edges[0])
     if not width > 1e-9 * abs(float(edges[-1])):
         width = max(1.0, abs(float(edges[-1])))
-    return np.concatenate([[edges[0] - width], edges, [edges[-1] + width]])
+    return np.concatenate([[edges[0] - FAR_WIDTHS * width], edges, [edges[-1] + FAR_WIDTHS * width]])
 
 
 def _places(numbers: Floats, edges: Floats) -> npt.NDArray[np.intp]:

@@ -19,6 +19,8 @@ class Kind(StrEnum):
     VERDICT = "verdict"  # the judge's label changed
     ALIAS = "alias"
     ENDED = "ended"
+    DRIFT = "drift"  # the verdict on a version's drift changed, and nobody has to hurry; of no rollout
+    DRIFT_ALARM = "drift_alarm"  # it changed to harmful drift or broken data
 
 
 @dataclass(frozen=True, slots=True)

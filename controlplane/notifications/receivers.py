@@ -25,7 +25,7 @@ BYTES = 1024 * 1024  # of the file
 
 Kind = facts.Kind
 # What a person wants to know; steps, verdicts and the alias are the way there, and somebody who wants them says so.
-DEFAULT_EVENTS = (Kind.CREATED, Kind.REQUESTED, Kind.PHASE, Kind.HOLD, Kind.RELEASED, Kind.ENDED)
+DEFAULT_EVENTS = (Kind.CREATED, Kind.REQUESTED, Kind.PHASE, Kind.HOLD, Kind.RELEASED, Kind.ENDED, Kind.DRIFT_ALARM)
 
 
 class InvalidReceivers(ValueError):

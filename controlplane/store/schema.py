@@ -98,3 +98,42 @@ letters = Table(
 )
 Index("letters_by_turn", letters.c.receiver, letters.c.dead, letters.c.due_at, letters.c.id)
 Index("letters_by_age", letters.c.dead, letters.c.since)
+
+# Drift: what replicas counted, how far it was read, and what was judged.
+drift_slices = Table(
+    "drift_slices",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("model", String(250), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("profile", String(64), nullable=False),
+    Column("start_at", String(40), nullable=False),  # UTC, ISO 8601: sorts as it is
+    Column("end_at", String(40), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("drift_slices_by_end", drift_slices.c.model, drift_slices.c.version, drift_slices.c.profile, drift_slices.c.end_at)
+Index("drift_slices_by_age", drift_slices.c.end_at)
+
+drift_cursors = Table(
+    "drift_cursors",
+    METADATA,
+    Column("model", String(250), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("profile", String(64), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+drift_verdicts = Table(
+    "drift_verdicts",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("model", String(250), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("at", String(40), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("drift_verdicts_of_version", drift_verdicts.c.model, drift_verdicts.c.version, drift_verdicts.c.seq)
+Index("drift_verdicts_by_age", drift_verdicts.c.at)

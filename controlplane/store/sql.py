@@ -138,7 +138,7 @@ class SqlStore:
                 connection.execute(
                     sa.insert(models).values(name=name, revision=1, body=bodies.dump_record(model.ModelRecord(name)))
                 )
-            _append(connection, facts, idempotency)
+            append(connection, facts, idempotency)
 
         try:
             await self.write(write)
@@ -166,7 +166,7 @@ class SqlStore:
                     connection.execute(sa.insert(readings_table).values(row))
             if record is not None:
                 _swap_record(connection, record)
-            _append(connection, facts, idempotency)
+            append(connection, facts, idempotency)
 
         try:
             await self.write(write)
@@ -270,7 +270,8 @@ def _swap_record(connection: Connection, record: model.ModelRecord) -> None:
         raise ports.Stale(f"the record of {record.model} is not at revision {record.revision} any more")
 
 
-def _append(connection: Connection, facts: Sequence[events.Event], idempotency: ports.Idempotency | None) -> None:
+def append(connection: Connection, facts: Sequence[events.Event], idempotency: ports.Idempotency | None = None) -> None:
+    """Into the history. For this folder's other modules too."""
     if idempotency is not None:
         connection.execute(
             sa.insert(keys_table).values(

@@ -59,11 +59,12 @@ class Column:
         return self.kind is Kind.NUMERIC
 
     def positions(self) -> Floats:
-        """Of the places but the last (null), in the column's own unit: the middles of bins, the edges of what is open."""
+        """Of the places but the last (null), in the column's own unit: the middles of bins; of an open place where it begins, so that what
+        is made of it is the least that can be."""
         if not self.numeric:
             return np.zeros(len(self.labels) - 1)
         edges = np.array(self.edges)
-        return np.concatenate([edges[:1], (edges[:-1] + edges[1:]) / 2.0, edges[-1:]])
+        return np.concatenate([edges[:2], (edges[1:-2] + edges[2:-1]) / 2.0, edges[-2:]])
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,14 @@ class Reference:
     @cached_property
     def ordered(self) -> npt.NDArray[np.bool_]:
         return np.array([column.numeric for column in self.columns])
+
+    @cached_property
+    def closed(self) -> Floats:
+        """1 for places that are one value or one bin, 0 for open tails, for other and for unseen values; shape (columns, places - 1)."""
+        found = np.zeros((len(self.columns), max(self.sizes) - 1))
+        for row, column in enumerate(self.columns):
+            found[row, 2 if column.numeric else 0 : len(column.labels) - 3] = 1.0
+        return found
 
     @cached_property
     def importance(self) -> Floats:

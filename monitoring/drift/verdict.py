@@ -130,7 +130,8 @@ def judge(reference: Reference, counts: Ints, calibrated: Calibration | None, *,
     if label is Label.BROKEN_DATA:
         columns = tuple(f.column for f in sorted(findings, key=_gravest) if f.breaks)
     else:
-        columns = tuple(f.column for f in sorted(findings, key=_most_telling) if f.drifts)
+        features = sorted((f for f in findings[:-1] if f.drifts), key=_most_telling)
+        columns = tuple(f.column for f in (*findings[-1:], *features) if f.drifts)
     words = sentences.said(label.value, findings, columns)
     return Verdict(label, words, rows, columns, harm, findings, told, clocks, left_out)
 
@@ -152,7 +153,8 @@ def _gravest(finding: Finding) -> float:
 
 
 def _most_telling(finding: Finding) -> float:
-    return -finding.moved * (finding.importance or 1.0)  # predictions have none, and count in full
+    """What moved much is worth telling even where the model does not look at it."""
+    return -finding.moved * (finding.importance + 0.05)
 
 
 def _findings(reference: Reference, counts: Ints, rows: int, calibrated: Calibration) -> tuple[tuple[Finding, ...], float]:
@@ -209,8 +211,8 @@ def _breaks(
     far = at_least(found.far, rows) > np.maximum(FAR, SURPRISES * surprise) * reference.ordered
     far &= reference.ordered
     unseen = at_least(found.unseen, rows) > np.maximum(UNSEEN, SURPRISES * surprise)
-    fullest = scores.shares(window)[:, :-1].max(axis=1)
-    stuck = (fullest >= STUCK) & (calibrated.top <= LOOSE)
+    inside = scores.shares(window)[:, :-1] * reference.closed
+    stuck = (inside.max(axis=1) >= STUCK) & (calibrated.top <= LOOSE)
     return [
         tuple(
             name

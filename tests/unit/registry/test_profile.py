@@ -97,7 +97,7 @@ def test_how_often_the_second_half_surprises_the_first() -> None:
     half = ["a"] * 500
     column = profile.build({"c": [*half, *["b"] * 50, *["a"] * 450]}, np.zeros(1000)).features[0]
     assert column.surprise == pytest.approx(0.1)
-    grown = profile.build({"x": [*np.linspace(0, 1, 500), *[9.0] * 100, *[0.5] * 400]}, np.zeros(1000)).features[0]
+    grown = profile.build({"x": [*np.linspace(0, 1, 500), *[99.0] * 100, *[0.5] * 400]}, np.zeros(1000)).features[0]
     assert grown.surprise == pytest.approx(0.2)
 
 
