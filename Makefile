@@ -15,8 +15,8 @@ up: setup ## the local stack (MLflow, control plane, Envoy) until Ctrl-C
 	@$(BIN)/slipway up
 
 .PHONY: test
-test: setup ## all tests
-	@$(BIN)/pytest -n 2 --dist loadfile
+test: setup ## all tests (but those in containers: test-compose)
+	@$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/compose
 
 .PHONY: test-compose
 test-compose: setup ## bring docker-compose.yml up and ship a model through it (COMPOSE_STAND_INS=1 where no image can be pulled)
