@@ -21,14 +21,6 @@ def beside() -> Row:
     def versions(expr: str) -> list[Target]:
         return [Target(q.with_role(expr), LEGEND)]
 
-    split = [
-        Target(q.with_role(f"max by ({q.BY_VERSION}) ({q.sel(names.WEIGHT, source=source)})"), f"{LEGEND} {source}")
-        for source in ("acked", "observed")
-    ]
-    shares = (
-        *ROLES,
-        fields.Override("/acked$/", {"custom.lineStyle": {"dash": [6, 4], "fill": "dash"}, "custom.fillOpacity": 0}),
-    )
     within = f"{q.rate(q.sel(names.SPLIT_DURATION, '_bucket', le=f'{OBJECTIVE_S:g}'))} / ({q.rate(q.sel(names.SPLIT_DURATION, '_count'))} > 0)"
     apart = [Target(q.difference(q.latency(quantile)), f"p{quantile * 100:.0f}") for quantile in QUANTILES]
     latencies = [
@@ -47,12 +39,12 @@ def beside() -> Row:
         (
             lines(
                 "Split",
-                "Share of the traffic per version: acknowledged by the gateways (dashed) and counted (line).",
-                split,
+                "Share of the traffic per version, as the gateways have acknowledged it.",
+                versions(f"max by ({q.BY_VERSION}) ({q.sel(names.WEIGHT, source='acked')})"),
                 SHARE,
                 w=6,
                 stepped=True,
-                overrides=shares,
+                overrides=ROLES,
             ),
             lines(
                 "Requests",
@@ -64,16 +56,16 @@ def beside() -> Row:
             ),
             lines(
                 "Errors",
-                "Share of server errors per version.",
-                versions(q.error_ratio()),
+                "Share of failed requests per version, as the judge counts them.",
+                versions(q.judged_error_ratio()),
                 Field(RATIO, steps(fields.GOOD, (0.001, fields.CAUTION), (0.02, fields.WORSE)), low=0),
                 w=6,
                 overrides=ROLES,
             ),
             lines(
                 "Errors: difference",
-                "Challenger's share of server errors minus the champion's. Above zero the challenger is worse.",
-                [Target(q.difference(q.error_ratio()), "challenger - champion")],
+                "Challenger's share of failed requests minus the champion's. Above zero the challenger is worse.",
+                [Target(q.difference(q.judged_error_ratio()), "challenger - champion")],
                 Field(RATIO, steps(fields.GOOD, (0.02, fields.WORSE))),
                 w=6,
                 limits=True,

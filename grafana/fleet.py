@@ -112,7 +112,7 @@ def _models() -> Row:
     )
     return Row(
         "Models",
-        (table("Models", about, targets, columns, h=9, sort=("burn 1h", True), hidden=("Value #A", "Value #H", "Value #I")),),
+        (table("Models", about, targets, columns, h=7, sort=("burn 1h", True), hidden=("Value #A", "Value #H", "Value #I")),),
     )
 
 
@@ -190,14 +190,16 @@ def _chain() -> Row:
     api_buckets = f"sum by (le) (rate({names.HTTP_DURATION.name}_bucket[$__rate_interval]))"
     up = Field(PLAIN, shade(fields.GOOD), words=(fields.Word(0, "down", fields.WORSE), fields.Word(1, "up", fields.GOOD)))
     failed = q.or_zero(f"sum(increase({names.PASS_FAILURES.name}[$__rate_interval]))")
-    decided = q.otherwise(f"sum by (decision) (increase({names.ALERTS.name}[$__range]))", "decision", "no alert came")
+    decided = q.otherwise(f"sum by (decision) (increase({names.ALERTS.name}[$__range]))", "decision", "none came")
+    notified = q.otherwise(f"sum by (outcome) (increase({names.NOTIFICATIONS.name}[$__range]))", "outcome", "none sent")
+    lost = f"sum(increase({names.SPANS_LOST.name}[$__range])) + (sum(increase({names.SERVER_SPANS_LOST.name}[$__range])) or vector(0))"
     return Row(
         "The chain",
         (
             timeline(
                 "Scrapes",
-                "Whom Prometheus reaches.",
-                [Target(f'min by (job, instance) ({q.UP}{{job=~"slipway-.+|prometheus"}})', "{{job}} {{instance}}")],
+                "Whether Prometheus reaches every target of each kind. A replica that has just been stopped is red until discovery leaves it out.",
+                [Target(f'min by (job) ({q.UP}{{job=~"slipway-.+|prometheus"}})', "{{job}}")],
                 up,
                 w=8,
                 h=8,
@@ -213,9 +215,9 @@ def _chain() -> Row:
             ),
             lines(
                 "Loop: one look",
-                "How long a look at one model takes.",
+                "How long a look at one model takes; diamonds lead to the traces of those that changed something.",
                 [
-                    Target(f"histogram_quantile({quantile:g}, {pass_buckets})", f"p{quantile * 100:.0f}")
+                    Target(f"histogram_quantile({quantile:g}, {pass_buckets})", f"p{quantile * 100:.0f}", exemplar=True)
                     for quantile in (0.5, 0.99)
                 ],
                 Field(SECONDS, steps(fields.GOOD, (1, fields.WORSE)), low=0),
@@ -269,9 +271,13 @@ def _chain() -> Row:
                 w=5,
             ),
             bars(
-                "Alerts that came by the webhook",
-                "By what was made of them, in the time that is looked at.",
-                [Target(decided, "{{decision}}", now=True)],
+                "In and out",
+                "In the time that is looked at: alerts that came by the webhook, by what was made of them; notifications, by how they ended; spans lost.",
+                [
+                    Target(decided, "alert: {{decision}}", now=True),
+                    Target(notified, "notification: {{outcome}}", now=True),
+                    Target(lost, "spans lost", now=True),
+                ],
                 Field(PLAIN, shade(fields.NEUTRAL), low=0, decimals=0),
                 w=4,
             ),

@@ -8,7 +8,7 @@ from . import fields
 from . import queries as q
 from .dashboard import Row
 from .fields import PLAIN, RATIO, SECONDS, TIME, Field, shade, steps
-from .panels import Column, Panel, Target, bars, stat, table
+from .panels import Column, Panel, Target, bars, heat, stat, table
 
 
 def _quantiles(metric: names.Metric) -> list[Target]:
@@ -20,12 +20,8 @@ def _quantiles(metric: names.Metric) -> list[Target]:
 
 
 def row() -> Row:
-    def spread(title: str, about: str, metric: names.Metric) -> Panel:
-        target = Target(
-            f"sum by (le) (increase({metric.name}_bucket[$__range]))", "{{le}}", now=True, format="heatmap", exemplar=True
-        )
-        return bars(title, about, [target], Field(PLAIN, shade(fields.NEUTRAL), low=0, decimals=0), w=6, h=9)
-
+    detected = Target(f"sum by (le) (increase({names.DETECTION.name}_bucket[$__range]))", "{{le}}", now=True, format="heatmap")
+    obeyed = Target(f"sum by (le) (increase({names.EXECUTION.name}_bucket[$__rate_interval]))", exemplar=True)
     ended = q.increase(q.sel(names.ROLLOUTS), "outcome, cause")
     all_ended = f"sum(increase({q.sel(names.ROLLOUTS)}[$__range]))"
     bad = f"sum(increase({q.sel(names.ROLLOUTS, outcome='!promoted')}[$__range]))"
@@ -67,11 +63,21 @@ def row() -> Row:
                 Field(SECONDS, shade(fields.NEUTRAL)),
                 w=12,
             ),
-            spread("Detection: how often how long", "Rollbacks by the upper edge of their detection time.", names.DETECTION),
-            spread(
-                "Rollback: how often how long",
-                "Rollbacks by the upper edge of the time until all gateways had obeyed.",
-                names.EXECUTION,
+            bars(
+                "Detection: how often how long",
+                "Rollbacks by the upper edge of their detection time, in seconds.",
+                [detected],
+                Field(PLAIN, shade(fields.NEUTRAL), low=0, decimals=0),
+                w=6,
+                h=9,
+            ),
+            heat(
+                "Rollback: when and how long",
+                "Until all gateways had obeyed. Each dot is one rollback: a click opens the trace of the pass that did it, or what the control plane "
+                "knows of the rollout.",
+                obeyed,
+                Field(SECONDS, shade(fields.NEUTRAL)),
+                w=6,
             ),
             bars(
                 "Outcomes by reason",

@@ -92,6 +92,11 @@ def error_ratio(*, model: str = ONE, by: str = BY_VERSION) -> str:
     return f"({bad} or 0 * {every}) / ({every} > 0)"
 
 
+def judged_error_ratio() -> str:
+    """The same per version as the judge counts it: from zero on, so that the first error of a version is not missed."""
+    return f"{rate(sel(names.SPLIT_ERRORS))} / ({rate(sel(names.SPLIT_REQUESTS))} > 0)"
+
+
 def mean(metric: Metric, by: str = BY_VERSION, **labels: str) -> str:
     """Seconds per observation."""
     return f"{rate(sel(metric, '_sum', **labels), by)} / ({rate(sel(metric, '_count', **labels), by)} > 0)"

@@ -73,7 +73,7 @@ def _now() -> Row:
                 text="name",
             ),
             stat(
-                "Gateways",
+                "Gateways obey",
                 "What they say of the newest routing.",
                 [Target(q.otherwise(ack, "state", "not asked"), "{{state}}", now=True)],
                 ANY,
@@ -155,15 +155,16 @@ def _course() -> Row:
 
 
 def _share_of_limit(side: str, by: str) -> str:
-    """Of evidence; both are logarithms. Far below zero says no more than a little below."""
+    """Of evidence; both are logarithms. What is far off is drawn at the edge, or one could not see what is near."""
     evidence, limit = (q.sel(metric, side=side) for metric in (names.FINDING_EVIDENCE, names.FINDING_THRESHOLD))
-    return f"clamp_min(max by ({by}) (({evidence}) / ({limit})), -1)"
+    return f"clamp(max by ({by}) (({evidence}) / ({limit})), -1, 2)"
 
 
 def _findings() -> Panel:
     def last(metric: names.Metric, **labels: str) -> Target:
         return Target(q.latest(q.sel(metric, **labels), BY_GUARD))
 
+    label = q.sel(names.FINDING_LABEL)
     asked = (
         last(names.FINDING_EFFECT, bound="estimate"),
         last(names.FINDING_EFFECT, bound="low"),
@@ -172,20 +173,23 @@ def _findings() -> Panel:
         last(names.FINDING_THRESHOLD, side="rollback"),
         last(names.FINDING_EVIDENCE, side="promotion"),
         last(names.FINDING_THRESHOLD, side="promotion"),
-        last(names.FINDING_MORE),
+        # The label that was seen last.
+        Target(
+            f"topk by ({BY_GUARD}) (1, max by ({BY_GUARD}, label) (max_over_time(timestamp({label})[$__range:$__interval])))"
+        ),
     )
-    titles = ("effect", "low", "high", "against it", "rolls back at", "for it", "passes at", "requests missing")
-    columns = [Column("model_version", "version"), Column("guard", "guard")]
-    columns += [Column("ABCDEFGH"[place], title, NUMBER if place < 7 else COUNT) for place, title in enumerate(titles)]
+    titles = ("effect", "low", "high", "against it", "rolls back at", "for it", "passes at")
+    columns = [Column("model_version", "version"), Column("guard", "guard"), Column("label", "says")]
+    columns += [Column("ABCDEFG"[place], title, NUMBER) for place, title in enumerate(titles)]
     about = (
         "The last finding of each guard on each version within the time that is looked at. Effect: challenger to champion, with its interval. "
         "Evidence and limits are log10; at its limit a guard rolls back, or lets pass."
     )
-    return table("Findings", about, asked, columns, w=24, h=7, sort=("version", True))
+    return table("Findings", about, asked, columns, w=24, h=7, sort=("version", True), hidden=("Value #H",))
 
 
 def _evidence() -> Row:
-    together = f"clamp_min(max by (model) (({q.sel(names.VERDICT_EVIDENCE)}) / ({q.sel(names.VERDICT_THRESHOLD)})), -1)"
+    together = f"clamp(max by (model) (({q.sel(names.VERDICT_EVIDENCE)}) / ({q.sel(names.VERDICT_THRESHOLD)})), -1, 2)"
     effect = [
         Target(f"max by (guard) ({q.sel(names.FINDING_EFFECT, bound=bound)})", f"{{{{guard}}}} {bound}")
         for bound in ("estimate", "low", "high")
@@ -198,7 +202,7 @@ def _evidence() -> Row:
             _findings(),
             lines(
                 "Evidence to roll back",
-                "As a share of the limit: at 100 % all guards together take the version back. Below -100 % is drawn there.",
+                "As a share of the limit: at 100 % all guards together take the version back. What is beyond -100 % or 200 % is drawn there.",
                 [Target(_share_of_limit("rollback", "guard"), "{{guard}}"), Target(together, "together")],
                 EVIDENCE,
                 w=6,
@@ -207,7 +211,7 @@ def _evidence() -> Row:
             ),
             lines(
                 "Evidence to pass",
-                "As a share of the limit: at 100 % the guard is content. All of them must be.",
+                "As a share of the limit: at 100 % the guard is content. All of them must be. Beyond 200 % is drawn there.",
                 [Target(_share_of_limit("promotion", "guard"), "{{guard}}")],
                 PROOF,
                 w=6,
@@ -217,9 +221,10 @@ def _evidence() -> Row:
                 "Effect",
                 "Challenger to champion, with the interval that holds at any time (dotted). 1 is no difference.",
                 effect,
-                Field(PLAIN, steps(fields.QUIET, (1, fields.CAUTION)), low=0, high=10, decimals=2),
+                Field(PLAIN, steps(fields.QUIET, (1, fields.CAUTION)), low=0.1, high=10, decimals=2),
                 w=6,
                 limits=True,
+                scale="log",
                 overrides=(Override("/(low|high)$/", thin),),
             ),
             lines(

@@ -8,7 +8,7 @@ from . import comparison, fields, marks
 from . import queries as q
 from .comparison import ANSWER, LEGEND, QUANTILES
 from .dashboard import Dashboard, Row
-from .fields import PLAIN, RATIO, REQUESTS_PER_SECOND, ROLES, Field, shade, steps
+from .fields import PLAIN, RATIO, REQUESTS_PER_SECOND, ROLES, Field, dashed, shade, steps
 from .panels import Column, Panel, Target, bars, lines, stat, table
 
 SUCCESS = Field(RATIO, steps(fields.WORSE, (0.99, fields.CAUTION), (0.999, fields.GOOD)), decimals=2, nothing="no traffic")
@@ -127,8 +127,8 @@ def _slo() -> Row:
 
 def _saturation() -> Row:
     waiting = [
-        Target(q.with_role(f"sum by ({q.BY_VERSION}) ({q.sel(metric)})"), f"{LEGEND} {what}")
-        for metric, what in ((names.ENVOY_ACTIVE, "under way"), (names.ENVOY_PENDING, "waiting"))
+        Target(q.with_role(f"sum by ({q.BY_VERSION}) ({q.sel(names.ENVOY_ACTIVE)})"), LEGEND),
+        Target(f"sum by (model) ({q.sel(names.ENVOY_PENDING)})", "waiting"),
     ]
     busy = f"{q.rate(q.sel(names.SERVER_STAGE, '_sum', stage='inference'))} / on (model, model_version) (max by ({q.BY_VERSION}) ({q.sel(names.REPLICAS_READY)}) > 0)"
     trouble = [
@@ -140,10 +140,8 @@ def _saturation() -> Row:
             (names.ENVOY_REFUSED, "connection not taken"),
         )
     ]
-    replicas = [
-        Target(f"max by ({q.BY_VERSION}) ({q.sel(metric)})", f"v{{{{model_version}}}} {what}")
-        for metric, what in ((names.REPLICAS_READY, "ready"), (names.REPLICAS_WANTED, "wanted"))
-    ]
+    ready, wanted = (f"sum by ({q.BY_VERSION}) ({q.sel(metric)})" for metric in (names.REPLICAS_READY, names.REPLICAS_WANTED))
+    replicas = [Target(q.with_role(ready), LEGEND), Target(f"sum by (model) ({wanted} - {ready})", "missing")]
     codes = Target(
         q.increase(q.sel(names.ENVOY_REQUESTS), "envoy_response_code_class"), "{{envoy_response_code_class}}xx", now=True
     )
@@ -152,12 +150,12 @@ def _saturation() -> Row:
         (
             lines(
                 "Replicas",
-                "Ready, and wanted (dashed).",
+                "Ready, per version; and how many are missing of all that are wanted.",
                 replicas,
                 Field(PLAIN, shade(fields.NEUTRAL), low=0, decimals=0),
                 w=5,
                 stepped=True,
-                overrides=(fields.Override("/wanted$/", {"custom.lineStyle": {"dash": [6, 4], "fill": "dash"}}),),
+                overrides=(*ROLES, dashed("missing", fields.WORSE)),
             ),
             lines(
                 "Model threads busy",
@@ -170,11 +168,11 @@ def _saturation() -> Row:
             ),
             lines(
                 "Requests under way",
-                "At the gateway; dashed: those that wait for a connection to a replica.",
+                "At the gateway, per version; dashed: those of all that wait for a connection to a replica.",
                 waiting,
                 Field(PLAIN, shade(fields.NEUTRAL), low=0),
                 w=5,
-                overrides=(*ROLES, fields.Override("/waiting$/", {"custom.lineStyle": {"dash": [6, 4], "fill": "dash"}})),
+                overrides=(*ROLES, dashed("waiting", fields.WORSE)),
             ),
             lines(
                 "Trouble at the gateway",

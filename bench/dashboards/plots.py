@@ -46,7 +46,7 @@ def lines(box: Box, what: Shown) -> None:
         at, heights = _broken(one, window)
         dashes = (0, tuple(length / 2 for length in style)) if style else "solid"
         axes.plot(at, heights, color=tint, linewidth=width, linestyle=dashes, drawstyle=step)
-    _scale(axes, defaults, panel)
+    _scale(axes, defaults)
     if custom["thresholdsStyle"]["mode"] != "off":
         for limit in defaults["thresholds"]["steps"][1:]:
             low, high = axes.get_ylim()
@@ -54,17 +54,22 @@ def lines(box: Box, what: Shown) -> None:
                 axes.axhline(limit["value"], color=color(limit["color"]), linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.8)
 
 
-def _scale(axes: Axes, defaults: Json, panel: Json) -> None:
+def _scale(axes: Axes, defaults: Json) -> None:
     kind = defaults["custom"]["scaleDistribution"]
     if kind["type"] == "symlog":
         axes.set_yscale("symlog", linthresh=kind["linearThreshold"], linscale=0.4)
         axes.set_ylim(top=max(axes.get_ylim()[1], 30))
         axes.set_yticks([0, 0.1, 1, 10, 100])
+    if kind["type"] == "log":
+        axes.set_yscale("log")
+        axes.set_ylim(defaults["min"], defaults["max"])
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        return
     low, high = axes.get_ylim()
     if "min" in defaults and (low > defaults["min"] or "thresholdsStyle" in defaults["custom"]):
         low = defaults["min"] if defaults["unit"] != "percentunit" or defaults["min"] == 0 else max(low, defaults["min"])
     if "max" in defaults:
-        high = min(high * 1.02, defaults["max"]) if panel["title"] == "Effect" else defaults["max"]
+        high = defaults["max"]
     if high <= low:
         high = low + 1
     axes.set_ylim(low, high * 1.02 if high > 0 else high)
@@ -147,7 +152,7 @@ def _axes(box: Box, what: Shown, *, bottom: float, left: float = 0.62) -> Axes:
     axes.xaxis.set_major_locator(MaxNLocator(max(2, int(box.w / 0.9))))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{datetime.fromtimestamp(at, UTC):%H:%M:%S}"))
     for at, name in what.marks:
-        axes.axvline(at, color=MARKS[name], linewidth=0.7, linestyle=(0, (3, 3)), alpha=0.75)
+        axes.axvline(at, color=MARKS[name], linewidth=0.7, linestyle=(0, (3, 3)), alpha=0.45, zorder=1)
     return axes
 
 

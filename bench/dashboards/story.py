@@ -20,9 +20,9 @@ from grafana import fleet, generate, reading
 from monitoring import server
 
 MAIN, CALM, HELD = story.MODEL, "departure-delay", "turnaround"
-RATES = {MAIN: 60.0, CALM: 12.0, HELD: 6.0}  # requests a second
+RATES = {MAIN: 25.0, CALM: 12.0, HELD: 6.0}  # requests a second: few, so that things take as long as they are worth looking at
 RECIPES = {MAIN: run.RECIPES, CALM: run.RECIPES[:1], HELD: run.RECIPES[:2]}
-STEADY_S = 20.0  # before the first canary
+STEADY_S = 30.0  # before the first canary
 OPEN_S = 60.0  # the canaries that are seen at the end
 OPEN: dict[str, Any] = {"steps": [{"weight_pct": 20, "requests": 1_000_000}, {"weight_pct": 100}], "policy": story.POLICY}
 DEADLINE_S = 180.0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from grafana import generate, queries, reading
+from grafana import generate, queries, reading, rollouts
 from monitoring import names, server
 
 if TYPE_CHECKING:
@@ -210,6 +210,17 @@ def test_marks_stand_where_the_history_says(story: Story, dashboard: dict[str, A
             "a step is marked when the gateways have acknowledged it"
         )
     assert min(found["Rollback"]) > max(told("ended", phase="promoted")), "and a promotion is no rollback"
+
+
+def test_dots_lead_to_traces_and_rollouts(story: Story) -> None:
+    """Exemplars of panels that show them: a rollback's carries the trace of its pass and the rollout, under the names that Grafana is told."""
+    made = json.loads(generate.path(rollouts.DASHBOARD).read_text())
+    (dotted,) = [target for panel in reading.panels(made) for target in panel["targets"] if target.get("exemplar")]
+    sent = reading.filled(dotted["expr"], story.window.macros())
+    found = story.get("query_exemplars", query=sent, start=story.start, end=story.end)
+    labels = [exemplar["labels"] for series in found for exemplar in series["exemplars"]]
+    assert {one["rollout"] for one in labels} == {story.rollouts[2]}
+    assert all(re.fullmatch(r"[0-9a-f]{32}", one["trace_id"]) for one in labels)
 
 
 def _events(story: Story, mark: dict[str, Any]) -> set[float]:
