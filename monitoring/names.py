@@ -133,7 +133,33 @@ EXECUTION = _histogram(
     "rollback_execution_seconds", "From that decision, or a person's, until all gateways had obeyed", ROLLBACK_S
 )
 
+# Drift, of versions in service. `feature` is a column of the profile (at most 100 are shown) or "prediction"; `method`, `kind`: closed sets.
+_COLUMN = (MODEL, VERSION, "feature")
+DRIFT_WATCHED = _gauge("drift_watched", "1 while the version's rows are counted and read, 0 if they cannot be", MODEL, VERSION)
+DRIFT_LOOKED_AT = _gauge("drift_last_success_timestamp_seconds", "When the version was last judged for drift", MODEL, VERSION)
+DRIFT_VERDICT = _gauge("drift_verdict", "1 for the verdict on the version's newest window", MODEL, VERSION, "label")
+DRIFT_WINDOW_ROWS = _gauge("drift_window_rows", "Rows in that window", MODEL, VERSION)
+DRIFT_WINDOW_S = _gauge("drift_window_seconds", "Time from its first row to its last", MODEL, VERSION)
+DRIFT_HARM = _gauge("drift_harm_ratio", "How far predictions or important features moved; harmful from 1", MODEL, VERSION)
+DRIFT_SCORE = _gauge("drift_score", "Distance from the reference, by method", *_COLUMN, "method")
+DRIFT_THRESHOLD = _gauge(
+    "drift_threshold", "Calibrated threshold of that distance, where it may raise an alarm", *_COLUMN, "method"
+)
+DRIFT_BEYOND = _gauge("drift_score_to_threshold_ratio", "The larger of a column's scores to their thresholds", *_COLUMN)
+DRIFT_MOVED = _gauge("drift_moved_ratio", "Share of the rows that moved to other bins, beyond chance", *_COLUMN)
+DRIFT_IMPORTANCE = _gauge("drift_importance_ratio", "How much the model depends on the feature", *_COLUMN)
+DRIFT_INTEGRITY = _gauge("drift_integrity_ratio", "Share of null, unseen, outside or far values", *_COLUMN, "kind")
+DRIFT_FAILURES = _counter("drift_failures", "Looks at a model's drift that failed", MODEL)
+DRIFT_DURATION = _histogram("drift_pass_duration_seconds", "One look at the drift of all versions", API_S)
+
+DRIFT: tuple[Metric, ...] = (
+    *(DRIFT_WATCHED, DRIFT_LOOKED_AT, DRIFT_VERDICT, DRIFT_WINDOW_ROWS, DRIFT_WINDOW_S, DRIFT_HARM),
+    *(DRIFT_SCORE, DRIFT_THRESHOLD, DRIFT_BEYOND, DRIFT_MOVED, DRIFT_IMPORTANCE, DRIFT_INTEGRITY),
+    *(DRIFT_FAILURES, DRIFT_DURATION),
+)
+
 CONTROL_PLANE: tuple[Metric, ...] = (
+    *DRIFT,
     *(BUILD_INFO, HTTP_REQUESTS, HTTP_DURATION, PASS_DURATION, PASS_FAILURES, PASS_AGE),
     *(VERSION_INFO, REPLICAS_WANTED, REPLICAS_READY, WEIGHT, SPLIT_REQUESTS, SPLIT_ERRORS, SPLIT_DURATION),
     *(GATEWAYS, GATEWAY_ACK, GATEWAY_REFUSED),
@@ -162,7 +188,15 @@ SERVER: tuple[Metric, ...] = (
     *(SERVER_REQUESTS, SERVER_DURATION, SERVER_STAGE, SERVER_PREDICTIONS, SERVER_BATCH, SERVER_SPANS_LOST),
 )
 
-OURS: tuple[Metric, ...] = (*CONTROL_PLANE, *SERVER)
+# What it counts for drift, by bins of the reference profile; repeated in scoring/exposing.py
+COUNTING = _gauge("server_counting", "1 while features and predictions are counted for drift", MODEL, VERSION)
+COUNTING_FAILURES = _counter("server_counting_failures", "Calls of the model whose rows could not be counted", MODEL, VERSION)
+FEATURE_ROWS = _counter("server_feature_rows", "Rows by feature and bin of the reference profile", *_COLUMN, "bin")
+PREDICTION_ROWS = _counter("server_prediction_rows", "Predictions by bin of the reference profile", MODEL, VERSION, "bin")
+
+SERVER_DRIFT: tuple[Metric, ...] = (COUNTING, COUNTING_FAILURES, FEATURE_ROWS, PREDICTION_ROWS)
+
+OURS: tuple[Metric, ...] = (*CONTROL_PLANE, *SERVER, *SERVER_DRIFT)
 
 # Envoy's, per cluster; `model` and `model_version` are made of the cluster's name by its bootstrap. Milliseconds are Envoy's.
 _ENVOY = (MODEL, VERSION)

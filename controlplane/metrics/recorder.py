@@ -36,7 +36,7 @@ class Replica:
 
 class Recorder:
     """`clock` tells what is written down, `monotonic` (seconds) measures ages. gateways: how many are connected. shares: the observed
-    split of a model in percent. All methods but `spans_lost` belong to the event loop's thread."""
+    split of a model in percent. drift: gauges of the versions' drift. All methods but `spans_lost` belong to the event loop's thread."""
 
     def __init__(
         self,
@@ -46,12 +46,14 @@ class Recorder:
         version: str = "",
         gateways: Callable[[], int] = int,
         shares: Callable[[str], Mapping[int, float]] = lambda _: {},
+        drift: Callable[[], Iterable[families.Row]] = tuple,
     ) -> None:
         self._clock = clock
         self._monotonic = monotonic
         self._version = version
         self._gateways = gateways
         self._shares = shares
+        self._drift = drift
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._requests = _counter(names.HTTP_REQUESTS, self._registry)
@@ -68,6 +70,8 @@ class Recorder:
             self._notifications.labels(outcome)
         spans_lost = _counter(names.SPANS_LOST, self._registry)
         self._spans_lost = {reason: spans_lost.labels(reason) for reason in ("queue", "refused")}
+        self._drift_failures = _counter(names.DRIFT_FAILURES, self._registry)
+        self._drift_s = _histogram(names.DRIFT_DURATION, self._registry)
         self._looks: dict[str, Look] = {}
         self._totals: dict[str, Totals] = {}
         self._passed_at: dict[str, float] = {}
@@ -93,6 +97,14 @@ class Recorder:
     def spans_lost(self, spans: int, reason: str) -> None:
         """From any thread."""
         self._spans_lost[reason].inc(spans)
+
+    def drift_failed(self, model_name: str) -> None:
+        """A look at a model's drift failed."""
+        self._drift_failures.labels(model_name).inc()
+
+    def drift_took(self, took_s: float) -> None:
+        """A look at the drift of all versions ended."""
+        self._drift_s.observe(took_s)
 
     def passed(self, model_name: str, took_s: float, *, failed: bool, trace_id: str | None = None) -> None:
         """trace_id: of the pass, if it is kept."""

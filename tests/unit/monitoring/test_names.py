@@ -12,6 +12,7 @@ from monitoring import names
 BOUNDED = {
     *("model", "model_version", "route", "method", "code", "version", "gateway", "role", "source", "state", "phase", "cause"),
     *("reason", "outcome", "step", "label", "guard", "side", "bound", "strategy", "stage", "decision"),
+    *("feature", "bin", "method", "kind"),  # of a profile: at most 100 features are shown, with at most 55 bins
 }
 
 each = pytest.mark.parametrize("metric", names.OURS, ids=lambda metric: metric.name)
