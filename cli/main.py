@@ -12,14 +12,14 @@ import typer
 from typer.core import TyperGroup
 
 from . import address, exits, output
-from .commands import demo, history, models, notifications, stack, start, status, verbs, watch
+from .commands import demo, drift, history, models, notifications, stack, start, status, verbs, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECTIONS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
     ("Local stack", (stack.up, stack.down, demo.demo)),
-    ("Look", (models.models, status.status, watch.watch, history.history, history.explain, history.replay)),
+    ("Look", (models.models, drift.drift, status.status, watch.watch, history.history, history.explain, history.replay)),
     ("Ship", (start.plan, start.start)),
     ("Tell people", (notifications.notifications, notifications.resend)),
     ("Steer a rollout", (verbs.promote, verbs.pause, verbs.resume, verbs.abort, verbs.retry, verbs.undo)),

@@ -17,6 +17,8 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from types import FrameType
 
 import fastapi
@@ -26,6 +28,7 @@ from opentelemetry import trace
 from gateway import adapter as gateways
 from gateway import settings as gateway_settings
 from monitoring import logs, otlp
+from monitoring.drift import replicas
 from registry import adapter as registries
 from rollout import ports
 from runtime import local, packager
@@ -35,13 +38,15 @@ from .api import app as api
 from .api import services
 from .broadcast import Broadcast
 from .clock import SteadyClock
+from .drift.versions import Policy
+from .drift.watcher import Watcher
 from .loop import Loop
 from .metrics.recorder import Recorder
 from .notifications import receivers
 from .notifications.notifier import Notifier
 from .observe import Ports
 from .passes import Passes
-from .store import lock, sql, sql_outbox
+from .store import lock, sql, sql_drift, sql_outbox
 from .traffic import TrafficMeter
 
 SHUTDOWN_S = 5.0
@@ -86,6 +91,7 @@ class ControlPlane:
                 version=self._version,
                 gateways=lambda: len(gateway.admins()),
                 shares=self._shares,
+                drift=lambda: watcher.rows(),  # noqa: PLW0108 - made below: it asks the recorder for replicas
             )
             tracer = await stack.enter_async_context(self._tracing(recorder))
             gateway = gateways.EnvoyGateway(
@@ -109,8 +115,15 @@ class ControlPlane:
             notifier = self._notifier(store, recorder)
             await notifier.start()
             stack.push_async_callback(notifier.stop)
+            reader = replicas.HttpReplicas()
+            stack.push_async_callback(reader.close)
+            ledger = sql_drift.SqlLedger(store)
+            watcher = self._watcher(ledger, store, reader, recorder)
+            await watcher.start()
+            stack.push_async_callback(watcher.stop)
             log.info("control plane is up", extra={"models": models, "api": f"{chosen.api_host}:{chosen.api_port}"})
-            yield self._services(outside, loop, recorder, gateway, notifier)
+            made = self._services(outside, loop, recorder, gateway, notifier)
+            yield replace(made, drift=watcher.looks, ledger=ledger)
 
     def _shares(self, model_name: str) -> dict[int, float]:
         return {each.version: each.share_pct for each in self._meter.traffic(model_name).versions}
@@ -161,6 +174,23 @@ class ControlPlane:
             changes=self.changes,
             clock=self._clock,
             recorder=recorder,
+        )
+
+    def _watcher(
+        self, ledger: sql_drift.SqlLedger, store: sql.SqlStore, reader: replicas.HttpReplicas, recorder: Recorder
+    ) -> Watcher:
+        longest = timedelta(seconds=self._settings.drift_window_s)
+        return Watcher(
+            ledger=ledger,
+            store=store,
+            reader=reader,
+            in_service=recorder.replicas,
+            clock=self._clock,
+            changes=self.changes,
+            every_s=self._settings.drift_every_s,
+            policy=Policy(rows=self._settings.drift_window_rows, longest=longest),
+            failed=recorder.drift_failed,
+            took=recorder.drift_took,
         )
 
     def _services(

@@ -106,6 +106,16 @@ class Settings(pydantic_settings.BaseSettings):
         Field(description="Callers may bring a traceparent that decides whether they are traced. Switch it off for strangers."),
     ] = True
 
+    drift_every_s: Annotated[
+        float, Field(ge=0, le=3600, description="Seconds between two looks at the drift of what is served; 0: nobody looks.")
+    ] = 15.0
+    drift_window_rows: Annotated[
+        int, Field(ge=100, le=100_000_000, description="Rows of the window that is held against the reference.")
+    ] = 5000
+    drift_window_s: Annotated[
+        float, Field(ge=60, le=31 * 86400, description="Older rows leave the window, however few are left.")
+    ] = 86400.0
+
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="Least level that is logged.")] = (
         "INFO"
     )

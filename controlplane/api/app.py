@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from . import alerts, errors, health, metrics, models, notifications, replays, rollouts, targets, verbs
+from . import alerts, drift, errors, health, metrics, models, notifications, replays, rollouts, targets, verbs
 from .calls import Calls
 from .guards import Guards
 from .links import PREFIX
@@ -30,6 +30,7 @@ Send an `Idempotency-Key` with a POST, and a lost answer can be asked for again.
 TAGS = [
     {"name": "rollouts", "description": "Attempts to make a version the champion."},
     {"name": "models", "description": "What is registered, what is served, and how the traffic is split."},
+    {"name": "drift", "description": "Whether what is served still sees, and answers, what it was trained on."},
     {"name": "metrics", "description": "For Prometheus and Alertmanager; the numbers themselves are at /metrics."},
     {"name": "notifications", "description": "Who is told of rollouts, and what could not be delivered."},
     {"name": "health", "description": "For supervisors and load balancers."},
@@ -54,6 +55,7 @@ def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
     app.add_middleware(Calls)
     errors.install(app)
     app.include_router(models.router, prefix=PREFIX)
+    app.include_router(drift.router, prefix=PREFIX)
     app.include_router(rollouts.router, prefix=PREFIX)
     app.include_router(verbs.router, prefix=PREFIX)
     app.include_router(replays.router, prefix=PREFIX)

@@ -8,6 +8,8 @@ from datetime import datetime
 
 from controlplane import broadcast
 from controlplane.clock import SteadyClock
+from controlplane.drift import watcher
+from controlplane.drift.ledger import Ledger
 from controlplane.metrics.recorder import Recorder
 from controlplane.notifications.notifier import Notifier
 from judge.samples import Counts
@@ -42,6 +44,7 @@ class Services:
     latency: how long a version's answers took, of all that are still counted; from memory too.
     recorder: hears of every request, and tells Prometheus. gateways: the connected ones and their admin addresses.
     notifier: writes to the receivers of notifications; None: there are none, and nothing is owed to anybody.
+    drift: of a model's versions in service, from memory. ledger: its history; None: there is none.
     alert_token: what callers of the webhook must know; empty: it is switched off. alert_dry_run: alerts only leave a note.
     changes: told after every save of the API; the loop tells it after its own. max_body_bytes: larger bodies get a 413.
     """
@@ -63,5 +66,7 @@ class Services:
     max_body_bytes: int = 1024 * 1024
     heartbeat_s: float = 15.0
     notifier: Notifier | None = None
+    drift: Callable[[str], tuple[watcher.Look, ...]] = lambda _: ()
+    ledger: Ledger | None = None
     alert_token: str = ""
     alert_dry_run: bool = False
