@@ -174,11 +174,12 @@ class Recorder:
         """Freezes what is known now; the function that is returned makes the text, in any thread."""
         now, monotonic = self._clock(), self._monotonic()
         looks, ended, passed_at = list(self._looks.values()), list(self._ended.values()), dict(self._passed_at)
-        gateways, marks = self._gateways(), self._marks.shown(now)
+        gateways, marks, drift = self._gateways(), self._marks.shown(now), list(self._drift())
 
         def rows() -> Iterable[families.Row]:
             yield names.BUILD_INFO, 1, (self._version,)
             yield names.GATEWAYS, gateways, ()
+            yield from drift
             for name, at in passed_at.items():
                 yield names.PASS_AGE, max(0.0, monotonic - at), (name,)
             for row in (
