@@ -136,7 +136,9 @@ EXECUTION = _histogram(
 # Drift, of versions in service. `feature` is a column of the profile (at most 100 are shown) or "prediction"; `method`, `kind`: closed sets.
 _COLUMN = (MODEL, VERSION, "feature")
 DRIFT_WATCHED = _gauge("drift_watched", "1 while the version's rows are counted and read, 0 if they cannot be", MODEL, VERSION)
-DRIFT_LOOKED_AT = _gauge("drift_last_success_timestamp_seconds", "When the version was last judged for drift", MODEL, VERSION)
+DRIFT_AGE = _gauge(
+    "drift_last_success_age_seconds", "Since the version was last judged for drift, by one clock", MODEL, VERSION
+)
 DRIFT_VERDICT = _gauge("drift_verdict", "1 for the verdict on the version's newest window", MODEL, VERSION, "label")
 DRIFT_WINDOW_ROWS = _gauge("drift_window_rows", "Rows in that window", MODEL, VERSION)
 DRIFT_WINDOW_S = _gauge("drift_window_seconds", "Time from its first row to its last", MODEL, VERSION)
@@ -153,7 +155,7 @@ DRIFT_FAILURES = _counter("drift_failures", "Looks at a model's drift that faile
 DRIFT_DURATION = _histogram("drift_pass_duration_seconds", "One look at the drift of all versions", API_S)
 
 DRIFT: tuple[Metric, ...] = (
-    *(DRIFT_WATCHED, DRIFT_LOOKED_AT, DRIFT_VERDICT, DRIFT_WINDOW_ROWS, DRIFT_WINDOW_S, DRIFT_HARM),
+    *(DRIFT_WATCHED, DRIFT_AGE, DRIFT_VERDICT, DRIFT_WINDOW_ROWS, DRIFT_WINDOW_S, DRIFT_HARM),
     *(DRIFT_SCORE, DRIFT_THRESHOLD, DRIFT_BEYOND, DRIFT_MOVED, DRIFT_IMPORTANCE, DRIFT_INTEGRITY),
     *(DRIFT_FAILURES, DRIFT_DURATION),
 )

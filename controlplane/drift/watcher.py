@@ -233,7 +233,7 @@ class Watcher:
             labels = (look.model, str(look.version))
             yield names.DRIFT_WATCHED, float(look.reason is None), labels
             if look.looked_at is not None:
-                yield names.DRIFT_LOOKED_AT, look.looked_at.timestamp(), labels
+                yield names.DRIFT_AGE, max(0.0, (self._clock() - look.looked_at).total_seconds()), labels
             if look.judged is not None:
                 yield from gauges.rows(look.judged)
 

@@ -79,6 +79,21 @@ def role(version: int, word: str) -> dict[str, str]:
     return {f'slipway_version_info{{model="m",model_version="{version}",role="{word}"}}': "1x60"}
 
 
+def drift(label: str, values: str) -> dict[str, str]:
+    return {f'slipway_drift_verdict{{model="m",model_version="2",label="{label}"}}': values}
+
+
+def judged_ago(values: str) -> dict[str, str]:
+    return {
+        'slipway_drift_last_success_age_seconds{model="m",model_version="2"}': values,
+        'slipway_drift_watched{model="m",model_version="2"}': "1x120",
+    }
+
+
+def failing_to_count(values: str) -> dict[str, str]:
+    return {'slipway_server_counting_failures_total{model="m",model_version="2",instance="r"}': values}
+
+
 BOTH = {**role(1, "champion"), **role(2, "challenger")}
 CRITICAL, WARNING = {"severity": "critical"}, {"severity": "warning"}
 ROLLBACK = {"action": "rollback"}
@@ -306,6 +321,23 @@ CASES = (
         },
         "20m",
     ),
+    Case("SlipwayDataBroken", "for minutes", drift("broken_data", "_x8 1x52"), "6m", ({**CRITICAL, **V2},)),
+    Case("SlipwayDataBroken", "for one window", drift("broken_data", "1x4 stale _x56"), "6m"),
+    Case("SlipwayDriftHarmful", "for minutes", drift("harmful", "1x60"), "6m", ({**CRITICAL, **V2},)),
+    Case("SlipwayDriftHarmful", "now and then", drift("harmful", "1x10 stale _x2 1x10 stale _x36"), "6m"),
+    Case("SlipwayDriftBenign", "for an hour", drift("benign", "1x120"), "80m", ({**WARNING, **V2},), HOURS),
+    Case("SlipwayDriftBenign", "for half an hour", drift("benign", "_x60 1x60"), "90m", (), HOURS),
+    Case(
+        "SlipwayDriftBlind",
+        "not counted",
+        {'slipway_drift_watched{model="m",model_version="2"}': "0x60"},
+        "12m",
+        ({**WARNING, **V2},),
+    ),
+    Case("SlipwayDriftBlind", "not judged", judged_ago("0+15x120"), "28m", ({**WARNING, **V2},)),
+    Case("SlipwayDriftBlind", "just judged", judged_ago("15x120"), "28m"),
+    Case("SlipwayCountingFails", "some", failing_to_count("0x20 0+1x40"), "14m", ({**WARNING, **V2},)),
+    Case("SlipwayCountingFails", "long ago", failing_to_count("7x120"), "28m"),
     Case("SlipwayDiscoveryFails", "never", {"prometheus_sd_http_failures_total": "0x60"}, "4m"),
 )
 
