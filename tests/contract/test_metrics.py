@@ -6,6 +6,7 @@ Envoy is a real one, scraped through the very filter of the configuration; the m
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import subprocess
 from collections import Counter
@@ -15,17 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 import prometheus_client
 import pytest
 import yaml
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
+from bentos.mlflow_model.scoring import counting, exposing
 from bentos.mlflow_model.scoring import metrics as of_the_bento
 from cli.stack import ports
 from controlplane.metrics.recorder import Recorder
 from gateway import adapter, bootstrap, process, settings
 from monitoring import names, server
+from registry import profile
 from rollout import model
 
 NAMED = "fraud.v2"  # a dot in the name is where Envoy would cut it
@@ -186,6 +190,17 @@ def test_the_bento_repeats_the_names_of_its_metrics() -> None:
     assert not found, "nothing that is not named"
     assert text.value("slipway_server_predictions_total", model="toy", model_version="7") == 3
     assert {labels["code"] for labels in text.of("slipway_server_requests_total")} == {"200", "500", "503"}
+
+
+def test_the_bento_repeats_the_names_of_what_it_counts_for_drift() -> None:
+    raw = json.dumps(profile.build({"x": np.arange(10.0)}, np.zeros(10)).to_json()).encode()
+    exposed = exposing.Exposed(None, "toy", "7", counting.read(raw))
+    found = {family.name: family for family in Scrape(exposed._lines().decode()).families}
+    for metric in names.SERVER_DRIFT:
+        family = found.pop(metric.name.removesuffix("_total"))
+        assert (family.type, family.documentation) == (metric.kind.value, metric.help)
+        assert all(set(sample.labels) == set(metric.labels) for sample in family.samples)
+    assert not found, "nothing that is not named"
 
 
 def test_promtool_likes_our_names(promtool: Path) -> None:
