@@ -134,6 +134,7 @@ class ControlPlane:
             host=chosen.ingress_host,
             port=chosen.ingress_port,
             request_timeout_s=chosen.request_timeout_s,
+            access_log_share_pct=chosen.access_log_share_pct,
             trace_sampling_pct=chosen.trace_sampling_pct,
             trace_headers=tuple(chosen.otlp_pairs.items()),
             trace_callers=chosen.trace_callers,

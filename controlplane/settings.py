@@ -98,6 +98,14 @@ class Settings(pydantic_settings.BaseSettings):
         pydantic.SecretStr,
         Field(description="Sent with spans, also by gateways: name=value,name=value. MLflow wants x-mlflow-experiment-id=0."),
     ] = pydantic.SecretStr("")
+    access_log_share_pct: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="Share of the requests that went well in the access log; failed, refused, slow and traced ones are all there.",
+        ),
+    ] = 10.0
     trace_sampling_pct: Annotated[
         float, Field(ge=0, le=100, description="Share of the requests that gateways trace, unless the caller has decided.")
     ] = 1.0

@@ -1,4 +1,4 @@
-"""PURE. The listener that clients speak to: HTTP rules, limits, error documents, the access log and the judge's counters.
+"""PURE. The listener that clients speak to: HTTP rules, limits, error documents, the judge's counters and the access log.
 
 Called by `session.py` once per gateway node, since each node names its own access log file. Knows nothing of models.
 """
@@ -9,7 +9,6 @@ from typing import Any
 
 # ruff: noqa: F401 - importing an extension makes its type known to ParseDict
 from envoy.config.listener.v3 import listener_pb2
-from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from envoy.extensions.filters.http.buffer.v3 import buffer_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
@@ -19,17 +18,13 @@ from envoy.extensions.request_id.uuid.v3 import uuid_pb2
 from google.protobuf import json_format
 from xds.type.v3 import typed_struct_pb2
 
-from . import tracing
+from . import access_log, tracing
+from .access_log import EPOCH, KIND, MODEL, VERSION
 from .clusters import seconds
 from .settings import Settings
 
 NAME = "ingress"
 STATS_PREFIX = "slipway"  # of what is counted for the judge, read back by counts.py
-
-_MODEL, _KIND, _EPOCH = (f"%METADATA(ROUTE:slipway:{key})%" for key in ("model", "kind", "epoch"))
-_VERSION = "%METADATA(CLUSTER:slipway:version)%"
-_PATH = "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"
-_DURATION_US = "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%"
 
 # Broken off after the first byte, or never answered for reasons on the replica's side: errors, whatever the code says.
 # The client's own disconnect (DC) is not among them.
@@ -110,7 +105,10 @@ def _connection_manager(settings: Settings, access_log_path: str | None, otlp: s
         "streamIdleTimeout": seconds(settings.request_timeout_s * 2),  # the route's own timeout speaks first
         "drainTimeout": seconds(settings.drain_s),
         "localReplyConfig": _error_documents(),
-        "accessLog": [*_counters(), *(_log_file(access_log_path) if access_log_path else [])],
+        "accessLog": [
+            *_counters(),
+            *(access_log.to_file(access_log_path, settings.access_log_share_pct) if access_log_path else []),
+        ],
     }
 
 
@@ -162,10 +160,10 @@ def _counters() -> list[dict[str, Any]]:
     a version so slow that clients give up would have no slow requests otherwise.
     """
     tags = [
-        {"name": "model", "value_format": _MODEL},
-        {"name": "version", "value_format": _VERSION},
-        {"name": "kind", "value_format": _KIND},
-        {"name": "epoch", "value_format": _EPOCH},
+        {"name": "model", "value_format": MODEL},
+        {"name": "version", "value_format": VERSION},
+        {"name": "kind", "value_format": KIND},
+        {"name": "epoch", "value_format": EPOCH},
         {"name": "replica", "value_format": "%UPSTREAM_HOST%"},  # empty if none was found
     ]
 
@@ -180,7 +178,7 @@ def _counters() -> list[dict[str, Any]]:
     return [
         counter("requests"),
         {**counter("errors"), "filter": {"orFilter": {"filters": failed}}},
-        {**histogram("latency", "Microseconds", _DURATION_US), "filter": _answered()},
+        {**histogram("latency", "Microseconds", access_log.DURATION_US), "filter": _answered()},
         {**histogram("abandoned", "Milliseconds", "%DURATION%"), "filter": {"andFilter": {"filters": hung_up}}},
     ]
 
@@ -213,41 +211,6 @@ def _answered() -> dict[str, Any]:
             },
         }
     }
-
-
-def _log_file(path: str) -> list[dict[str, Any]]:
-    line = {
-        "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
-        "service": tracing.SERVICE,
-        "level": "info",
-        "message": f"%REQ(:METHOD)% {_PATH} %RESPONSE_CODE%",
-        "request_id": "%REQ(X-REQUEST-ID)%",
-        "trace_id": "%TRACE_ID%",
-        "model": _MODEL,
-        "model_version": _VERSION,
-        "kind": _KIND,
-        "epoch": _EPOCH,
-        "method": "%REQ(:METHOD)%",
-        "path": _PATH,
-        "code": "%RESPONSE_CODE%",
-        "flags": "%RESPONSE_FLAGS%",
-        "details": "%RESPONSE_CODE_DETAILS%",
-        "duration_us": _DURATION_US,
-        "upstream": "%UPSTREAM_HOST%",
-        "bytes_in": "%BYTES_RECEIVED%",
-        "bytes_out": "%BYTES_SENT%",
-        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-    }
-    return [
-        {
-            "name": "envoy.access_loggers.file",
-            "typedConfig": {
-                "@type": _type("access_loggers.file.v3.FileAccessLog"),
-                "path": path,
-                "logFormat": {"jsonFormat": line},
-            },
-        }
-    ]
 
 
 def _type(name: str) -> str:

@@ -26,6 +26,7 @@ class Settings:
     max_connections, max_requests: circuit breaker per version; beyond it 503 at once instead of a queue without end.
     linger_s: a cluster stays so long after its last route is gone, for requests that chose it and are still being uploaded.
     drain_s: how long Envoy lets connections finish when a listener changes or the process is told to stop.
+    access_log_share_pct: of the requests that went well, so many are in the access log; the others all are.
     trace_sampling_pct: of the requests whose caller does not say whether they are traced, so many are.
     trace_headers: sent with spans to whoever takes them, such as the experiment for MLflow.
     trace_callers: whether callers may bring a trace of their own, and so decide that it is kept; not for strangers.
@@ -43,6 +44,7 @@ class Settings:
     max_requests: int = 4096
     linger_s: float = 10.0
     drain_s: float = 5.0
+    access_log_share_pct: float = 10.0
     trace_sampling_pct: float = 1.0
     trace_headers: tuple[tuple[str, str], ...] = ()
     trace_callers: bool = True
@@ -57,12 +59,14 @@ class Settings:
         for name in ("request_timeout_s", "connect_timeout_s", "upstream_idle_s", "client_idle_s", "drain_s"):
             if not 0 < getattr(self, name) <= 86400:
                 raise model.Invalid(name, f"{name} must be above 0 and at most 86400 seconds")
-        if not 0 <= self.linger_s <= 86400:
-            raise model.Invalid("linger_s", "linger_s must be 0 to 86400 seconds")
         for name in ("body_limit_bytes", "max_connections", "max_requests"):
             if not 1 <= getattr(self, name) <= 2**31:
                 raise model.Invalid(name, f"{name} must be 1 to 2147483648")
-        if not 0 <= self.trace_sampling_pct <= 100:
-            raise model.Invalid("trace_sampling_pct", f"trace_sampling_pct must be 0 to 100, not {self.trace_sampling_pct}")
-        if not 0 <= self.retries <= 10:
-            raise model.Invalid("retries", "retries must be 0 to 10")
+        for name, most, unit in (
+            ("linger_s", 86400, " seconds"),
+            ("access_log_share_pct", 100, ""),
+            ("trace_sampling_pct", 100, ""),
+            ("retries", 10, ""),
+        ):
+            if not 0 <= getattr(self, name) <= most:
+                raise model.Invalid(name, f"{name} must be 0 to {most}{unit}, not {getattr(self, name)}")

@@ -134,11 +134,14 @@ class Edge:
 
 
 @pytest.fixture
-async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
+async def edge(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Edge]:
+    """Parameter: share of the requests that went well in its access log."""
     ads_port, admin_port, settings = (
         free_port(),
         free_port(),
-        Settings(port=free_port(), request_timeout_s=TIMEOUT_S, linger_s=1.0),
+        Settings(
+            port=free_port(), request_timeout_s=TIMEOUT_S, linger_s=1.0, access_log_share_pct=getattr(request, "param", 100.0)
+        ),
     )
     gateway = adapter.EnvoyGateway(ads_host="127.0.0.1", ads_port=ads_port, settings=settings, on_change=lambda _: None)
     config, access_log = tmp_path / "envoy.json", tmp_path / "access.log"
@@ -423,6 +426,19 @@ async def test_a_slow_upload_survives_the_removal_of_its_version(edge: Edge) -> 
     removed.set()
     status, headers, answered = await upload
     assert (status, headers["x-model-version"], json.loads(answered)["bytes"]) == (200, "1", 11)
+
+
+@pytest.mark.parametrize("edge", [0.0], indirect=True)
+async def test_whatever_went_wrong_or_is_traced_is_logged_and_no_more_if_so_chosen(edge: Edge) -> None:
+    await edge.serve({1: (await edge.replica(),)}, {1: 100})
+    trace = "00-{:032x}-00f067aa0ba902b7-{}"
+    quiet, kept = trace.format(1, "00"), trace.format(2, "01")
+    for name, headers in {"fine": {}, "quiet": {"traceparent": quiet}, "kept": {"traceparent": kept}}.items():
+        await edge.post(f"/{NAME}/predict", headers={"x-request-id": name, **headers})
+    await edge.post(f"/{NAME}/predict?do=hang", headers={"x-request-id": "failed"})
+    await edge.post("/nobody/predict", headers={"x-request-id": "refused"})
+    lines = await edge.logged(3)
+    assert {line["request_id"] for line in lines} == {"kept", "failed", "refused"}
 
 
 async def test_every_request_is_one_json_line_in_the_access_log(edge: Edge) -> None:
