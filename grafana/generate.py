@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import fleet, rollouts, serving
+from . import drift, fleet, rollouts, serving
 from .dashboard import Dashboard
 
 FOLDER = Path(__file__).parent / "dashboards"
-DASHBOARDS: tuple[Dashboard, ...] = (serving.DASHBOARD, rollouts.DASHBOARD, fleet.DASHBOARD)
+DASHBOARDS: tuple[Dashboard, ...] = (serving.DASHBOARD, rollouts.DASHBOARD, fleet.DASHBOARD, drift.DASHBOARD)
 
 
 def path(dashboard: Dashboard) -> Path:

@@ -30,3 +30,13 @@ HELD = Word(20, "held", fields.BAD)
 HOLDING = 20
 
 ENDINGS = (Word(1, "promoted", fields.GOOD), Word(2, "rolled_back", fields.BAD), Word(3, "failed", fields.WORSE))
+
+# What is said of a version's data.
+DRIFT = (
+    Word(30, "none", fields.GOOD),
+    Word(31, "benign", fields.CAUTION),
+    Word(32, "harmful", fields.WORSE),
+    Word(33, "broken_data", "purple"),
+    Word(34, "not_enough_data", fields.QUIET),
+)
+DRIFTS = {word.text: word.value for word in DRIFT}

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import yaml
 
 from grafana import generate, queries, reading, rollouts
 from monitoring import names, server
+from registry import profile
 
 if TYPE_CHECKING:
     from tests.conftest import System
@@ -35,6 +37,8 @@ CODE = 'class Model:\n    def predict(self, data):\n        return data["x"] * 2
 BREAKS = CODE.replace(
     "        return", '        if (data["x"] > 4).any():\n            raise ValueError("too much")\n        return'
 )
+LEARNED = np.random.default_rng(1).integers(1, 6, 5000).astype(float)
+PROFILE = profile.build({"x": LEARNED}, LEARNED * 2, importance={"x": 1.0})
 FILES = {
     "MLmodel": b"""flavors:
   python_function:
@@ -50,6 +54,7 @@ signature:
     "model.pkl": b"\x80\x02ctoy\nModel\n)R.",  # pickle for: toy.Model()
     "code/toy.py": CODE.encode(),
     "slipway/golden.json": json.dumps(GOLDEN).encode(),
+    "slipway/profile.json": json.dumps(PROFILE.to_json()).encode(),
 }
 # A test has seconds, not days: steps and margins that some hundred requests can decide.
 CANARY: dict[str, Any] = {
@@ -107,6 +112,15 @@ def _now() -> float:
     return time.time()  # noqa: TID251  Prometheus' own clock
 
 
+@pytest.fixture(scope="module", autouse=True)
+def drift_is_looked_at_often() -> Iterator[None]:
+    """Before the system is started, which takes it from the environment."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SLIPWAY_DRIFT_EVERY_S", "2")
+        environment.setenv("SLIPWAY_DRIFT_WINDOW_ROWS", "300")
+        yield
+
+
 @pytest.fixture(scope="module")
 def story(system: System, eventually: Eventually) -> Iterator[Story]:
     start = _now()
@@ -129,6 +143,7 @@ def story(system: System, eventually: Eventually) -> Iterator[Story]:
         rate = f'rate({names.SERVER_DURATION.name}_count{{model_version="{FIRST}"}}[{4 * SCRAPE_S:g}s]) > 0'
         eventually(lambda: here.get("query", query=rate)["result"], 40)
         eventually(lambda: here.get("query", query=f"{queries.BURN}30d")["result"], 90)  # evaluated once a minute
+        eventually(lambda: here.get("query", query=f'{names.DRIFT_BEYOND.name}{{model_version="{BETTER}"}}')["result"], 60)
         time.sleep(SCRAPE_S)
         yield Story(system, start, _now(), (first, better, broken_off, back))
 

@@ -1,0 +1,227 @@
+"""PURE. The dashboard *Drift & quality*: whether a model's data are what it learned from, what moved, whether that does harm, and what is broken."""
+
+from __future__ import annotations
+
+from monitoring import names
+
+from . import fields, marks, words
+from . import queries as q
+from .dashboard import Dashboard, Row
+from .fields import PLAIN, RATIO, ROLES, SECONDS, Field, shade, steps
+from .panels import Column, Panel, Target, bars, lines, stat, table, timeline
+
+MOST = 10  # columns in a picture; the table has all that are told
+LEGEND = "{{role}} v{{model_version}}"
+PREDICTION = "prediction"  # the column of that name is the model's answers
+JUDGED = "prediction_shift|quality|disagreement"  # guards of a rollout that look at answers
+HARM = Field(PLAIN, steps(fields.GOOD, (0.5, fields.CAUTION), (1.0, fields.WORSE)), low=0, decimals=2)
+BEYOND = Field(PLAIN, steps(fields.GOOD, (1.0, fields.BAD)), low=0, decimals=2)
+SHARE = Field(RATIO, steps(fields.GOOD, (0.1, fields.CAUTION), (0.3, fields.BAD)), low=0, decimals=1)
+NUMBER = Field(PLAIN, shade(fields.NEUTRAL), decimals=3)
+COUNT = Field(PLAIN, shade(fields.NEUTRAL), decimals=0)
+
+
+def _of(role: str, series: str, by: str) -> str:
+    """Those of the version in this role."""
+    version = f"max by (model, model_version) ({q.sel(names.VERSION_INFO, role=role)})"
+    return f"max by ({by}) ({series} * on (model, model_version) group_left () {version})"
+
+
+def _now() -> Row:
+    def verdict(role: str) -> Panel:
+        found = q.otherwise(_of(role, q.sel(names.DRIFT_VERDICT), "label"), "label", "not judged")
+        return stat(
+            f"Verdict: {role}",
+            "On the newest window of its data, against what it learned from.",
+            [Target(found, "{{label}}", now=True)],
+            Field(PLAIN, shade(fields.CHAMPION if role == "champion" else fields.CHALLENGER)),
+            text="name",
+        )
+
+    def number(title: str, about: str, expr: str, field: Field) -> Panel:
+        return stat(title, about, [Target(q.or_zero(expr), now=True)], field)
+
+    def champion(metric: names.Metric) -> str:
+        return _of("champion", q.sel(metric), "model")
+
+    beyond = _of("champion", q.sel(names.DRIFT_BEYOND), "model, feature")
+    return Row(
+        "Now",
+        (
+            verdict("champion"),
+            verdict("challenger"),
+            number(
+                "Harm",
+                "How far predictions, or features that matter, moved at the champion; harmful from 1.",
+                champion(names.DRIFT_HARM),
+                HARM,
+            ),
+            number("Columns that drift", "At the champion: beyond their calibrated thresholds.", f"count({beyond} > 1)", COUNT),
+            number(
+                "Worst integrity",
+                "Largest share of null, unseen, outside or far values in one column.",
+                champion(names.DRIFT_INTEGRITY),
+                SHARE,
+            ),
+            number("Rows judged", "In the champion's newest window.", champion(names.DRIFT_WINDOW_ROWS), COUNT),
+            number(
+                "Window",
+                "From its first row to its last.",
+                champion(names.DRIFT_WINDOW_S),
+                Field(SECONDS, shade(fields.NEUTRAL)),
+            ),
+            stat(
+                "Since the last look",
+                "Since the champion was last judged.",
+                [Target(champion(names.DRIFT_AGE), now=True)],
+                Field(SECONDS, shade(fields.NEUTRAL), nothing="never"),
+            ),
+        ),
+    )
+
+
+def _course() -> Row:
+    moved = f"max by ({q.BY_VERSION}) ({q.sel(names.DRIFT_MOVED, feature=PREDICTION)})"
+    harm = f"max by ({q.BY_VERSION}) ({q.sel(names.DRIFT_HARM)})"
+    verdicts = q.coded(names.DRIFT_VERDICT.name, "label", words.DRIFTS, "model_version")
+    rows = q.rate(q.sel(names.PREDICTION_ROWS))
+    return Row(
+        "Verdict",
+        (
+            timeline(
+                "Verdicts",
+                "Per version.",
+                [Target(verdicts, "v{{model_version}}")],
+                Field(PLAIN, shade(fields.QUIET), words=words.DRIFT),
+                w=24,
+                h=5,
+            ),
+            lines(
+                "Harm over time",
+                "Per version; harmful from 1.",
+                [Target(q.with_role(harm), LEGEND)],
+                HARM,
+                limits=True,
+                overrides=ROLES,
+            ),
+            lines(
+                "Predictions that moved",
+                "Share of a version's predictions that moved to other bins than in its reference, beyond chance.",
+                [Target(q.with_role(moved), LEGEND)],
+                SHARE,
+                overrides=ROLES,
+            ),
+            lines(
+                "Rows counted",
+                "Predictions per second and version that are counted for drift.",
+                [Target(q.with_role(rows), LEGEND)],
+                Field(fields.PER_SECOND, shade(fields.NEUTRAL), low=0),
+                overrides=ROLES,
+            ),
+        ),
+    )
+
+
+def _columns() -> Row:
+    by = "model_version, feature"
+
+    def last(metric: names.Metric, **labels: str) -> Target:
+        return Target(f"max by ({by}) ({q.sel(metric, **labels)})")
+
+    shares = [last(names.DRIFT_INTEGRITY, kind=kind) for kind in ("null", "unseen", "outside", "far")]
+    scores = [last(metric, method="kolmogorov_smirnov") for metric in (names.DRIFT_SCORE, names.DRIFT_THRESHOLD)]
+    asked = (last(names.DRIFT_BEYOND), last(names.DRIFT_MOVED), last(names.DRIFT_IMPORTANCE), *scores, *shares)
+    looks = (BEYOND, SHARE, Field(RATIO, shade(fields.NEUTRAL), decimals=1), NUMBER, NUMBER, SHARE, SHARE, SHARE, SHARE)
+    titles = ("of threshold", "moved", "importance", "KS", "KS threshold", "null", "unseen", "outside", "far")
+    columns = [Column("model_version", "version"), Column("feature", "column")]
+    columns += [
+        Column("ABCDEFGHI"[place], title, look, "color-background" if title == "of threshold" else "color-text")
+        for place, (title, look) in enumerate(zip(titles, looks, strict=True))
+    ]
+    beyond = _of("champion", q.sel(names.DRIFT_BEYOND), "feature")
+    integrity = _of("champion", q.sel(names.DRIFT_INTEGRITY), "feature, kind")
+    return Row(
+        "Columns",
+        (
+            table(
+                "Columns by how far they drift",
+                "Of threshold: the larger of a column's scores to their calibrated thresholds; from 1 it drifts. Moved: share of rows in other bins, beyond "
+                "chance. Importance: how much the model depends on it. Clocks have no threshold.",
+                asked,
+                columns,
+                h=9,
+                sort=("of threshold", True),
+            ),
+            lines(
+                "Scores to thresholds",
+                f"Of the champion's columns, the {MOST} farthest; from 1 a column drifts.",
+                [Target(f"topk({MOST}, {beyond})", "{{feature}}")],
+                BEYOND,
+                w=12,
+                limits=True,
+            ),
+            lines(
+                "Integrity",
+                f"Share of null, unseen, outside or far values at the champion, the {MOST} largest.",
+                [Target(f"topk({MOST}, {integrity})", "{{feature}}: {{kind}}")],
+                SHARE,
+                w=12,
+            ),
+        ),
+    )
+
+
+def _quality() -> Row:
+    counted = q.increase(q.sel(names.PREDICTION_ROWS), "model_version, bin")
+    spread = f"{counted} / on (model_version) group_left () ({q.increase(q.sel(names.PREDICTION_ROWS), 'model_version')} > 0)"
+    label = q.latest(q.sel(names.FINDING_LABEL, guard=f"~{JUDGED}"), "model_version, guard, label")
+    pass_buckets = f"sum by (le) (rate({names.DRIFT_DURATION.name}_bucket[$__rate_interval]))"
+    failed = {"looks failed": names.DRIFT_FAILURES, "rows not counted": names.COUNTING_FAILURES}
+    return Row(
+        "Predictions and labels",
+        (
+            bars(
+                "Predictions by bin",
+                "Share of each version's predictions in the bins of its reference, in the time that is looked at.",
+                [Target(spread, "v{{model_version}}: {{bin}}", now=True)],
+                Field(RATIO, shade(fields.NEUTRAL), low=0, decimals=1),
+                w=8,
+                h=9,
+            ),
+            table(
+                "Guards on predictions and labels",
+                "What a rollout's guards said of predictions, of labels that came later, and of disagreement, in the time that is looked at.",
+                [Target(q.otherwise(label, "guard", "none is set"))],
+                [Column("model_version", "version"), Column("guard", "guard"), Column("label", "said")],
+                w=8,
+                h=9,
+                hidden=("Value",),
+            ),
+            lines(
+                "The watcher",
+                "How long one look at all versions takes; looks that failed, and calls whose rows could not be counted.",
+                [
+                    Target(f"histogram_quantile(0.99, {pass_buckets})", "p99"),
+                    *(
+                        Target(q.or_zero(f"sum(increase({q.sel(metric)}[$__rate_interval]))"), name)
+                        for name, metric in failed.items()
+                    ),
+                ],
+                Field(SECONDS, steps(fields.GOOD, (1, fields.WORSE)), low=0),
+                w=8,
+                h=9,
+                overrides=tuple(fields.colored(name, fields.WORSE, unit=PLAIN) for name in failed),
+            ),
+        ),
+    )
+
+
+DASHBOARD = Dashboard(
+    uid="slipway-drift",
+    title="Drift & quality",
+    description="One model: whether its data are what it learned from, what moved, whether that does harm, and what is broken.",
+    rows=(_now(), _course(), _columns(), _quality()),
+    variables=(marks.model(many=False),),
+    annotations=marks.marks(many=False),
+    since="now-24h",
+)
