@@ -9,14 +9,16 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 import pytest
 import yaml
 
 from monitoring import names, server
+from registry import profile
 
 if TYPE_CHECKING:
     from tests.conftest import System
@@ -30,6 +32,8 @@ SCRAPE_S = server.Config("h:1", "h:2").scrape_s
 FOUND_S = 2 * SCRAPE_S + 10.0
 BODIES = [b'{"dataframe_records":[{"x":1.0}]}']
 GOLDEN = {"inputs": {"dataframe_records": [{"x": 1.0}]}, "predictions": [2.0]}
+LEARNED = np.random.default_rng(1).integers(1, 6, 5000).astype(float)
+PROFILE = profile.build({"x": LEARNED}, LEARNED * 2, importance={"x": 1.0})
 FILES = {
     "MLmodel": b"""flavors:
   python_function:
@@ -45,6 +49,7 @@ signature:
     "model.pkl": b"\x80\x02ctoy\nModel\n)R.",  # pickle for: toy.Model()
     "code/toy.py": b'class Model:\n    def predict(self, data):\n        return data["x"] * 2\n',
     "slipway/golden.json": json.dumps(GOLDEN).encode(),
+    "slipway/profile.json": json.dumps(PROFILE.to_json()).encode(),
 }
 CANARY: dict[str, Any] = {"steps": [{"weight_pct": 50, "requests": 10_000_000}, 100], "probation_s": 600}
 
@@ -71,6 +76,14 @@ class Prometheus:
 
     def get(self, path: str) -> Any:
         return self._http.get(f"{self._url}/api/v1/{path}").raise_for_status().json()["data"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drift_is_looked_at_often() -> Iterator[None]:
+    """Before the system is started, which takes it from the environment."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SLIPWAY_DRIFT_EVERY_S", "2")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +141,7 @@ def test_a_canary_is_seen_from_all_sides(site: System, seen: Prometheus, eventua
             ("2", "error_rate", "rollback"),
             ("2", "error_rate", "promotion"),
         }
+        eventually(lambda: seen.labels(names.DRIFT_VERDICT.name, "model", "model_version") == both, FOUND_S)
         assert seen.labels("model:slo_burn:ratio_rate5m", "model", "slo") == {(MODEL, "availability"), (MODEL, "latency")}
 
 
