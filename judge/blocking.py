@@ -41,16 +41,18 @@ class Block:
 @dataclass(frozen=True, slots=True)
 class Blocked:
     """row: the evidence of the blocks that ended. open: those that did not. edge: the bin from which on a request counts as bad,
-    where that has to be fixed beforehand (0: not used)."""
+    where that has to be fixed beforehand (0: not used). rest_until_s: blocks that began earlier are not bet on."""
 
     row: Row = ()
     open: tuple[Block, ...] = ()
     edge: int = 0
+    rest_until_s: float = 0.0
 
 
 def after(blocked: Blocked, block: Block, *, ratio: float, block_s: float) -> Blocked:
     """These counts (a block of their own as they come) into the open one of their gateway and epoch. Blocks end when they are old
-    enough, and when their epoch is over."""
+    enough, and when their epoch is over. After one that surprises, the blocks beside it and the next one rest: an incident may lie across
+    them (see `blocks.surprising`)."""
     known = {(b.gateway, b.epoch): b for b in blocked.open}
     before = known.get((block.gateway, block.epoch))
     known[block.gateway, block.epoch] = replace(before, tally=before.tally + block.tally) if before else block
@@ -59,8 +61,13 @@ def after(blocked: Blocked, block: Block, *, ratio: float, block_s: float) -> Bl
     if not ended:
         return replace(blocked, open=tuple(known.values()))
     evidence = records.unpack([blocked.row], blocks.RECORD) if blocked.row else blocks.fresh()
+    rest_until_s = blocked.rest_until_s
     for b in ended:
-        tally = (b.tally.n1, b.tally.x1, b.tally.n0, b.tally.x0)
-        blocks.update(evidence, ratio, *(np.array([float(count)]) for count in tally))
+        if b.since_s < rest_until_s:
+            continue
+        tally = [np.array([float(count)]) for count in (b.tally.n1, b.tally.x1, b.tally.n0, b.tally.x0)]
+        blocks.update(evidence, ratio, *tally)
+        if blocks.surprising(ratio, *tally).any():
+            rest_until_s = b.since_s + 2.0 * block_s
     kept = tuple(b for b in known.values() if b not in ended)
-    return replace(blocked, row=records.pack(evidence)[0], open=kept)
+    return replace(blocked, row=records.pack(evidence)[0], open=kept, rest_until_s=rest_until_s)

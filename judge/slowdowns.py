@@ -23,8 +23,8 @@ Ints = NDArray[np.int64]
 
 # Groups of bins, at most 10 % wide, by the two digits at which they begin: OpenHistogram's bins get narrower than anyone needs.
 _DIGITS = (10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 24, 26, 28, 30, 33, 36, 39, 42, 46, 50, 55, 60, 66, 72, 79, 86, 94)
-_STARTS: Ints = np.array([0, *(1 + decade * bins.PER_DECADE + d - 10 for decade in range(bins.DECADES) for d in _DIGITS)])
-_EDGES_US: Floats = np.maximum(bins.lower_us()[_STARTS], 1.0)
+STARTS: Ints = np.array([0, *(1 + decade * bins.PER_DECADE + d - 10 for decade in range(bins.DECADES) for d in _DIGITS)])
+_EDGES_US: Floats = np.maximum(bins.lower_us()[STARTS], 1.0)
 _LOG_EDGES: Floats = np.log(_EDGES_US)
 
 FAR_BEYOND = 3.0  # the last group begins so many times beyond the slowest answer seen, and at least
@@ -126,18 +126,18 @@ def build(reference: Counts, compared: Counts, floor_pct: float, tolerance_pct: 
 def _families(reference: Counts, floor_pct: float, tolerance_pct: float, tolerance_ms: float) -> Dictionary:
     """All but the last alternative."""
     past = dense(reference)
-    floor = int(np.searchsorted(_STARTS, quantile_bin(past, floor_pct / 100.0), side="right") - 1)
+    floor = int(np.searchsorted(STARTS, quantile_bin(past, floor_pct / 100.0), side="right") - 1)
     median_us = bins.lower_us()[quantile_bin(past, 0.5)] + 1.0
     slowest_us = bins.lower_us()[int(np.flatnonzero(past)[-1])]
     top_us = max(slowest_us * FAR_BEYOND, median_us * FAR_MEDIANS)
-    last = min(int(np.searchsorted(_EDGES_US, top_us)), len(_STARTS) - 1)
-    known = _smooth(np.add.reduceat(past, _STARTS), last)
+    last = min(int(np.searchsorted(_EDGES_US, top_us)), len(STARTS) - 1)
+    known = _smooth(np.add.reduceat(past, STARTS), last)
     below = np.concatenate([[0.0], np.cumsum(known)])  # distribution at _EDGES_US and at infinity
     edges = np.arange(floor + 1, last + 1)  # where the groups beyond the floor begin
     own = np.maximum(np.diff(below[edges], prepend=0.0, append=1.0), 1e-12)
     supposed = [_distribution(kind, a, b, below, edges, median_us) for kind, a, b, _ in FAMILIES]
     tilts = np.array([_rising(np.diff(cdf, prepend=0.0, append=1.0) / own, own) for cdf in supposed])
-    starts = np.concatenate([[0], _STARTS[edges]])
+    starts = np.concatenate([[0], STARTS[edges]])
     lower_us = np.concatenate([[0.0], _EDGES_US[edges]])
     # a bin of the challenger belongs where its lower edge lies once the tolerance is taken off
     tolerated_us = np.maximum(lower_us * (1.0 + tolerance_pct / 100.0), lower_us + 1000.0 * tolerance_ms)

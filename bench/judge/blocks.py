@@ -55,14 +55,16 @@ def rolled_back(more: float, rollouts: int, seed: int, p1: float = 0.01) -> tupl
     for size, rng in levels.chunks(rollouts, seed, "blocks", more, p1):
         replicas = Replicas(rng, size, more, p1)
         exact, blocked = error_rate.fresh(levels.EDGE, size), blocks.fresh(size)
-        block = np.zeros((4, size))
+        block, resting = np.zeros((4, size)), np.zeros(size, dtype=bool)
         for look in range(LOOKS):
             n, x = replicas.look()
             counts = np.array([n[0], x[0], n[1:].sum(axis=0), x[1:].sum(axis=0)])
             error_rate.update(exact, levels.EDGE, *counts, log_cap=NEEDED)
             block += counts
             if look % BLOCK_LOOKS == BLOCK_LOOKS - 1:
+                block[:, resting] = 0.0
                 blocks.update(blocked, 1.0, *block)
+                resting = blocks.surprising(1.0, *block)
                 block[:] = 0.0
         fired[0] += int((exact["peak"] >= NEEDED - 1e-9).sum())
         fired[1] += int((blocked["peak"] >= NEEDED).sum())
