@@ -66,8 +66,8 @@ SPREAD_PARTS = 8  # between none and all of it
 # The last alternative is learned from what the challenger showed so far: the mixture of all the others that explains it best. As the prior,
 # so many of its requests speak for no change, and so many for the others by their weights. A few suffice: real regressions are
 # several at once, and what was learned from twenty requests already bets better than any single family.
-UNCHANGED_REQUESTS = 5.0
-CHANGED_REQUESTS = 10.0
+UNCHANGED_REQUESTS = 2.0
+CHANGED_REQUESTS = 4.0
 LEARNED = 0.3  # of the weight
 LEARNING_STEPS = 15  # of expectation maximisation; more change nothing that matters
 _FAMILY_WEIGHTS: Floats = np.array([family[3] for family in FAMILIES])
