@@ -115,6 +115,9 @@ class MlflowRegistry:
                     model_uri = f"models:/{model_name}/{version}"
                     artifacts.fetch_elsewhere(self._rest.uri, model_uri, into, self._limits, deadline)
                 _check(into, model_name, version)
+                (into / naming.FOLDER / naming.REFERENCE).unlink(
+                    missing_ok=True
+                )  # training rows are for reports, not for replicas
                 deadline.left_s()  # a cancelled download must not replace what a later one brought
                 _place(into, dest)
         except OSError as error:

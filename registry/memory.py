@@ -116,7 +116,8 @@ class MemoryRegistry:
         defect = mlmodel.defect(files[mlmodel.FILE].decode(errors="replace"))
         if defect is not None:
             raise ports.Refused(SYSTEM, f"version {version} of {model_name} cannot be served: {defect}")
-        await asyncio.to_thread(_write, files, dest)
+        kept = {path: content for path, content in files.items() if path != f"{naming.FOLDER}/{naming.REFERENCE}"}
+        await asyncio.to_thread(_write, kept, dest)
 
     def _model(self, model_name: str) -> _Model:
         if model_name not in self._models:

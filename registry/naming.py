@@ -14,6 +14,9 @@ METRICS_TAG = "slipway.metrics"  # JSON object of numbers, saves a look at the r
 FOLDER = "slipway"
 GOLDEN = "golden.json"  # {"inputs": {"dataframe_split": ...}, "predictions": ..., "rtol": ..., "atol": ...}
 PROFILE = "profile.json"  # registry.profile.Profile
+REFERENCE = "reference.parquet"  # rows of the reference in time order, under the names that the prediction log has for them
+FEATURE, PREDICTION = "feature.", "prediction"
+REPORTS = "drift"  # folder of the run's artifacts: drift/v<version>/<id>/
 TRAINING = "training.json"  # {"start": ..., "end": ..., "rows": ...}
 
 

@@ -34,6 +34,7 @@ GOLDEN_RTOL = 1e-6
 GOLDEN_ATOL = 1e-8
 SERVED_WITH = ("mlflow", "scikit-learn", "numpy", "scipy", "pandas", "cloudpickle")
 HEALTH_S = 5.0
+REFERENCE_ROWS = 5000
 CALM = {  # bound MLflow's retries (its default waits for minutes) and keep its addresses off the screen
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -70,6 +71,7 @@ def publish(
     tags: Mapping[str, str] | None = None,
     description: str = "",
     requirements: Sequence[str] | None = None,
+    reference_rows: int = REFERENCE_ROWS,
 ) -> int:
     """The number of the new version.
 
@@ -78,8 +80,11 @@ def publish(
     optional_columns: may be missing or null in a request; they must be float or text columns.
     clock_columns: follow the time of day, the week or the year; drift does not compare them.
     requirements: what a replica installs; default: the versions in use here, for sklearn models.
+    reference_rows: of the reference, evenly spread, that MLflow keeps for reports in depth; 0: no row leaves the training, no reports.
     """
     _check(input_example, golden_inputs, reference, optional_columns, clock_columns)
+    if reference_rows < 0:
+        raise ValueError("reference_rows must not be negative")
     _reach(tracking_uri)
     mlflow = _mlflow(tracking_uri)
     try:
@@ -93,7 +98,12 @@ def publish(
                 mlflow.log_metrics(dict(metrics), model_id=info.model_id)
                 served = mlflow.pyfunc.load_model(info.model_uri)
                 _write(Path(folder), naming.GOLDEN, _golden(served, golden_inputs))
-                _write(Path(folder), naming.PROFILE, _profile(served, reference, clock_columns))
+                answers = served.predict(reference)
+                made = _profile(served, reference, answers, clock_columns)
+                _write(Path(folder), naming.PROFILE, made.to_json())
+                if reference_rows:
+                    rows = sample(reference.drop(columns=list(made.left_out)), answers, reference_rows)
+                    rows.to_parquet(Path(folder) / naming.REFERENCE, index=False)
                 _write(Path(folder), naming.TRAINING, training.to_json())
                 client = mlflow.MlflowClient()
                 client.log_model_artifacts(info.model_id, folder, naming.FOLDER)
@@ -224,10 +234,18 @@ def _plain(answer: Any) -> Any:
     return np.asarray(answer).tolist()
 
 
-def _profile(served: Any, reference: pd.DataFrame, clock_columns: Collection[str]) -> dict[str, Any]:
+def _profile(served: Any, reference: pd.DataFrame, answers: Any, clock_columns: Collection[str]) -> profile.Profile:
     columns = {str(name): reference[name].to_numpy() for name in reference.columns}
     weighed = importance.permuted(served.predict, reference)
-    return profile.build(columns, served.predict(reference), importance=weighed, clocks=clock_columns).to_json()
+    return profile.build(columns, answers, importance=weighed, clocks=clock_columns)
+
+
+def sample(reference: pd.DataFrame, answers: Any, rows: int) -> pd.DataFrame:
+    """At most `rows` of them, evenly spread and in their order, with one prediction each, named as in the prediction log."""
+    _, given = profile.predictions(answers)
+    places = np.unique(np.linspace(0, len(reference) - 1, min(rows, len(reference))).astype(np.intp))
+    named = reference.rename(columns=lambda name: f"{naming.FEATURE}{name}").iloc[places]
+    return named.assign(**{naming.PREDICTION: given[places]}).reset_index(drop=True)
 
 
 def _write(folder: Path, name: str, document: Mapping[str, Any]) -> None:

@@ -113,12 +113,13 @@ class Rest:
         *,
         params: Mapping[str, Any] | None = None,
         json: Json | None = None,
+        content: bytes | None = None,
         timeout_s: float | None = None,
     ) -> bytes:
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(limit_s):
-                answer = await self._client.request(method, self.uri + path, params=params, json=json)
+                answer = await self._client.request(method, self.uri + path, params=params, json=json, content=content)
         except TimeoutError:
             raise ports.Unavailable(SYSTEM, f"MLflow at {self._shown} did not answer within {limit_s:g} s") from None
         except httpx.HTTPError as error:
