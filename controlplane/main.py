@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.metadata
+import itertools
 import logging
 import secrets
 import signal
@@ -29,7 +30,9 @@ from gateway import adapter as gateways
 from gateway import settings as gateway_settings
 from monitoring import logs, otlp
 from monitoring.drift import replicas
+from monitoring.reports import making, runner
 from registry import adapter as registries
+from registry import reports as shelves
 from rollout import ports
 from runtime import local, packager
 
@@ -38,6 +41,7 @@ from .api import app as api
 from .api import services
 from .broadcast import Broadcast
 from .clock import SteadyClock
+from .drift.reports import Reporter
 from .drift.versions import Policy
 from .drift.watcher import Watcher
 from .loop import Loop
@@ -91,7 +95,9 @@ class ControlPlane:
                 version=self._version,
                 gateways=lambda: len(gateway.admins()),
                 shares=self._shares,
-                drift=lambda: watcher.rows(),  # noqa: PLW0108 - made below: it asks the recorder for replicas
+                drift=lambda: itertools.chain(
+                    watcher.rows(), reporter.rows()
+                ),  # made below: they ask the recorder for replicas
             )
             tracer = await stack.enter_async_context(self._tracing(recorder))
             gateway = gateways.EnvoyGateway(
@@ -118,12 +124,17 @@ class ControlPlane:
             reader = replicas.HttpReplicas()
             stack.push_async_callback(reader.close)
             ledger = sql_drift.SqlLedger(store)
-            watcher = self._watcher(ledger, store, reader, recorder)
+            shelf = shelves.MlflowReports(chosen.mlflow_uri)
+            stack.push_async_callback(shelf.close)
+            reporter = self._reporter(shelf, recorder)
+            await reporter.start()
+            stack.push_async_callback(reporter.stop)
+            watcher = self._watcher(ledger, store, reader, recorder, reporter)
             await watcher.start()
             stack.push_async_callback(watcher.stop)
             log.info("control plane is up", extra={"models": models, "api": f"{chosen.api_host}:{chosen.api_port}"})
             made = self._services(outside, loop, recorder, gateway, notifier)
-            yield replace(made, drift=watcher.looks, ledger=ledger)
+            yield replace(made, drift=watcher.looks, ledger=ledger, reports=reporter)
 
     def _shares(self, model_name: str) -> dict[int, float]:
         return {each.version: each.share_pct for each in self._meter.traffic(model_name).versions}
@@ -178,7 +189,12 @@ class ControlPlane:
         )
 
     def _watcher(
-        self, ledger: sql_drift.SqlLedger, store: sql.SqlStore, reader: replicas.HttpReplicas, recorder: Recorder
+        self,
+        ledger: sql_drift.SqlLedger,
+        store: sql.SqlStore,
+        reader: replicas.HttpReplicas,
+        recorder: Recorder,
+        reporter: Reporter,
     ) -> Watcher:
         longest = timedelta(seconds=self._settings.drift_window_s)
         return Watcher(
@@ -192,6 +208,20 @@ class ControlPlane:
             policy=Policy(rows=self._settings.drift_window_rows, longest=longest),
             failed=recorder.drift_failed,
             took=recorder.drift_took,
+            alarmed=reporter.alarmed,
+        )
+
+    def _reporter(self, shelf: making.Shelf, recorder: Recorder) -> Reporter:
+        chosen = self._settings
+        limits = runner.Limits(chosen.drift_report_memory_mb, chosen.drift_report_timeout_s)
+        return Reporter(
+            shelf=shelf,
+            root=str(chosen.prediction_log or ""),
+            in_service=recorder.replicas,
+            clock=self._clock,
+            every_s=chosen.drift_report_every_s,
+            window=timedelta(seconds=max(chosen.drift_report_every_s, chosen.drift_window_s)),
+            bounds=making.Bounds(limits, kept=chosen.drift_reports_kept),
         )
 
     def _services(

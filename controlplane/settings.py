@@ -124,6 +124,25 @@ class Settings(pydantic_settings.BaseSettings):
         float, Field(ge=60, le=31 * 86400, description="Older rows leave the window, however few are left.")
     ] = 86400.0
 
+    prediction_log: Annotated[
+        str,
+        Field(
+            description="Folder or fsspec URL where replicas log predictions. Left out: none is kept, and no reports in depth."
+        ),
+    ] = ""
+    drift_report_every_s: Annotated[
+        float, Field(ge=0, le=31 * 86400, description="Seconds between two reports in depth of a version; 0: on alarms only.")
+    ] = 86400.0
+    drift_report_memory_mb: Annotated[
+        int, Field(ge=256, le=1_000_000, description="Megabytes that the process of a report may take.")
+    ] = 2048
+    drift_report_timeout_s: Annotated[
+        float, Field(ge=1, le=86400, description="Seconds after which the process of a report is ended.")
+    ] = 300.0
+    drift_reports_kept: Annotated[
+        int, Field(ge=1, le=1000, description="Reports of a version that MLflow keeps; each takes 4 MB.")
+    ] = 30
+
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="Least level that is logged.")] = (
         "INFO"
     )

@@ -154,7 +154,19 @@ DRIFT_INTEGRITY = _gauge("drift_integrity_ratio", "Share of null, unseen, outsid
 DRIFT_FAILURES = _counter("drift_failures", "Looks at a model's drift that failed", MODEL)
 DRIFT_DURATION = _histogram("drift_pass_duration_seconds", "One look at the drift of all versions", API_S)
 
+# In depth by Evidently, whose thresholds are not calibrated; `method` is its name for it, `kind` one of our own checks
+DRIFT_REPORTS = _counter("drift_reports", "Reports in depth, by how they ended", MODEL, "outcome")
+DRIFT_REPORT_TIME = _gauge("drift_report_timestamp_seconds", "When the version's newest report was made", MODEL, VERSION)
+DRIFT_REPORT_SCORE = _gauge("drift_report_score", "Evidently's score in that report", *_COLUMN, "method")
+DRIFT_REPORT_THRESHOLD = _gauge(
+    "drift_report_threshold", "Evidently's own threshold for it, not calibrated", *_COLUMN, "method"
+)
+DRIFT_REPORT_DRIFTED = _gauge("drift_report_drifted", "1 if Evidently says it drifts", *_COLUMN, "method")
+DRIFT_REPORT_CHECK = _gauge("drift_report_check", "1 for each integrity check that found something", *_COLUMN, "kind")
+
 DRIFT: tuple[Metric, ...] = (
+    *(DRIFT_REPORTS, DRIFT_REPORT_TIME, DRIFT_REPORT_SCORE, DRIFT_REPORT_THRESHOLD),
+    *(DRIFT_REPORT_DRIFTED, DRIFT_REPORT_CHECK),
     *(DRIFT_WATCHED, DRIFT_AGE, DRIFT_VERDICT, DRIFT_WINDOW_ROWS, DRIFT_WINDOW_S, DRIFT_HARM),
     *(DRIFT_SCORE, DRIFT_THRESHOLD, DRIFT_BEYOND, DRIFT_MOVED, DRIFT_IMPORTANCE, DRIFT_INTEGRITY),
     *(DRIFT_FAILURES, DRIFT_DURATION),

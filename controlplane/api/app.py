@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from . import alerts, drift, errors, health, metrics, models, notifications, replays, rollouts, targets, verbs
+from . import alerts, drift, drift_reports, errors, health, metrics, models, notifications, replays, rollouts, targets, verbs
 from .calls import Calls
 from .guards import Guards
 from .links import PREFIX
@@ -56,6 +56,7 @@ def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
     errors.install(app)
     app.include_router(models.router, prefix=PREFIX)
     app.include_router(drift.router, prefix=PREFIX)
+    app.include_router(drift_reports.router, prefix=PREFIX)
     app.include_router(rollouts.router, prefix=PREFIX)
     app.include_router(verbs.router, prefix=PREFIX)
     app.include_router(replays.router, prefix=PREFIX)

@@ -10,6 +10,7 @@ from controlplane import broadcast
 from controlplane.clock import SteadyClock
 from controlplane.drift import watcher
 from controlplane.drift.ledger import Ledger
+from controlplane.drift.reports import Reporter
 from controlplane.metrics.recorder import Recorder
 from controlplane.notifications.notifier import Notifier
 from judge.samples import Counts
@@ -44,7 +45,7 @@ class Services:
     latency: how long a version's answers took, of all that are still counted; from memory too.
     recorder: hears of every request, and tells Prometheus. gateways: the connected ones and their admin addresses.
     notifier: writes to the receivers of notifications; None: there are none, and nothing is owed to anybody.
-    drift: of a model's versions in service, from memory. ledger: its history; None: there is none.
+    drift: of a model's versions in service, from memory. ledger: its history; None: there is none. reports: in depth; None: none are made.
     alert_token: what callers of the webhook must know; empty: it is switched off. alert_dry_run: alerts only leave a note.
     changes: told after every save of the API; the loop tells it after its own. max_body_bytes: larger bodies get a 413.
     """
@@ -68,5 +69,6 @@ class Services:
     notifier: Notifier | None = None
     drift: Callable[[str], tuple[watcher.Look, ...]] = lambda _: ()
     ledger: Ledger | None = None
+    reports: Reporter | None = None
     alert_token: str = ""
     alert_dry_run: bool = False

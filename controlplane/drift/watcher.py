@@ -53,7 +53,8 @@ class Look:
 
 
 class Watcher:
-    """`in_service`: the replicas that may take traffic, as the loop last saw them. every_s: seconds between two passes; 0: never."""
+    """`in_service`: the replicas that may take traffic, as the loop last saw them. every_s: seconds between two passes; 0: never. alarmed: is told of each
+    new alarm, after it was written down."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Watcher:
         policy: Policy | None = None,
         failed: Callable[[str], None] = lambda _: None,
         took: Callable[[float], None] = lambda _: None,
+        alarmed: Callable[[Judged], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -79,6 +81,7 @@ class Watcher:
         self._policy = policy or Policy()
         self._failed = failed
         self._took = took
+        self._alarmed = alarmed
         self._versions: dict[Whose, Version] = {}
         self._looks: dict[Whose, Look] = {}
         self._told: dict[Whose, Label] = {}
@@ -210,6 +213,8 @@ class Watcher:
         self._told[whose] = label
         if facts:
             self._changes.publish(judged.model)
+            if label in ALARMS:
+                self._alarmed(judged)
             log.info(judged.verdict.sentence, extra={"model": judged.model, "version": judged.version, "label": label.value})
 
     async def _clean(self, now: datetime) -> None:
