@@ -21,6 +21,8 @@ class Exit(IntEnum):
     FAILED = 11
     HELD = 13
     TIMEOUT = 14
+    NO_REPORT = 15
+    BROKEN_DATA = 16
 
 
 TEXT = {
@@ -35,6 +37,8 @@ TEXT = {
     Exit.FAILED: "the rollout failed before it got any traffic",
     Exit.HELD: "the rollout is held: paused, or waiting for evidence or for a person",
     Exit.TIMEOUT: "the time ran out while waiting",
+    Exit.NO_REPORT: "a drift report could not be made, for the reason said",
+    Exit.BROKEN_DATA: "the drift report is made, and its integrity checks found broken data",
 }
 
 _BY_PHASE = {

@@ -222,6 +222,7 @@ class ControlPlane:
             every_s=chosen.drift_report_every_s,
             window=timedelta(seconds=max(chosen.drift_report_every_s, chosen.drift_window_s)),
             bounds=making.Bounds(limits, kept=chosen.drift_reports_kept),
+            reported=recorder.drift_reported,
         )
 
     def _services(

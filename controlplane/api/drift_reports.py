@@ -110,7 +110,12 @@ async def report(services: Services, name: Name, version: Number, report_id: Id)
     return _ended(await reporter.report(name, version, found))
 
 
-@router.get(BASE + "/{report_id}/{file}", summary="A file of a report", response_class=Response, responses=READ)
+@router.get(
+    BASE + "/{report_id}/{file}",
+    summary="A file of a report",
+    response_class=Response,
+    responses=READ | {200: {"content": {"text/html": {}, "application/json": {}}}},
+)
 async def report_file(services: Services, name: Name, version: Number, report_id: Id, file: File) -> Response:
     """The page as Evidently made it, or its numbers."""
     reporter = _reporter(services)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,7 +45,7 @@ class Pending:
 
 class Reporter:
     """root: of the prediction log; empty: there is none, and no reports. every_s: between two scheduled reports of a version; 0: none.
-    window: of a scheduled report."""
+    window: of a scheduled report. reported: is told of each model and how its report ended."""
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class Reporter:
         every_s: float,
         window: timedelta,
         bounds: Bounds,
+        reported: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         self._shelf = shelf
         self._root = root
@@ -70,7 +71,7 @@ class Reporter:
         self._latest: dict[Whose, Report] = {}
         self._tried_at: dict[Whose, datetime] = {}
         self._unkept: OrderedDict[tuple[Whose, str], Report] = OrderedDict()
-        self._ends: Counter[tuple[str, str]] = Counter()
+        self._reported = reported
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -140,9 +141,7 @@ class Reporter:
         raise ports.NotFound(SYSTEM, f"version {version} of {model_name} has no report yet")
 
     def rows(self) -> Iterator[Row]:
-        """Numbers of the newest reports of versions in service; how all ended."""
-        for (model_name, end), many in self._ends.items():
-            yield names.DRIFT_REPORTS, many, (model_name, end)
+        """Numbers of the newest reports of versions in service."""
         for (model_name, version), report in list(self._latest.items()):
             labels = (model_name, str(version))
             yield names.DRIFT_REPORT_TIME, report.order.at.timestamp(), labels
@@ -183,7 +182,7 @@ class Reporter:
             report = await making.make(self._shelf, self._root, order, self._bounds, seconds=time.monotonic, step=step)
         finally:
             self._now = None
-        self._ends[order.model, report.result.end.value] += 1
+        self._reported(order.model, report.result.end.value)
         if report.unkept:
             self._unkept[whose, order.id] = report
             while len(self._unkept) > REMEMBERED:

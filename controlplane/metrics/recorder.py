@@ -71,6 +71,7 @@ class Recorder:
         spans_lost = _counter(names.SPANS_LOST, self._registry)
         self._spans_lost = {reason: spans_lost.labels(reason) for reason in ("queue", "refused")}
         self._drift_failures = _counter(names.DRIFT_FAILURES, self._registry)
+        self._drift_reports = _counter(names.DRIFT_REPORTS, self._registry)
         self._drift_s = _histogram(names.DRIFT_DURATION, self._registry)
         self._looks: dict[str, Look] = {}
         self._totals: dict[str, Totals] = {}
@@ -101,6 +102,10 @@ class Recorder:
     def drift_failed(self, model_name: str) -> None:
         """A look at a model's drift failed."""
         self._drift_failures.labels(model_name).inc()
+
+    def drift_reported(self, model_name: str, outcome: str) -> None:
+        """A report in depth ended."""
+        self._drift_reports.labels(model_name, outcome).inc()
 
     def drift_took(self, took_s: float) -> None:
         """A look at the drift of all versions ended."""

@@ -156,7 +156,10 @@ class Notifier:
         log.info("a notification is put off: %s", answer.words, extra=_extra(receiver, letter))
 
     async def _version(self, letter: Letter) -> int | None:
-        """Of the rollout that it happened to; None if that is none."""
+        """That it is about, as drift says itself, else of the rollout that it happened to; None if there is none."""
+        told = letter.stored.event.data.get("version")
+        if not letter.stored.event.rollout_id and isinstance(told, int):
+            return told
         with contextlib.suppress(ports.NotFound):
             return (await self._store.rollout(letter.stored.event.rollout_id)).spec.version
         return None

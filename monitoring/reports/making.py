@@ -75,7 +75,7 @@ class Report:
             "start": order.start.isoformat(),
             "end": order.end.isoformat(),
             "at": order.at.isoformat(),
-            "took_s": round(self.took_s, 3),
+            "took_s": self.took_s,
             "files": list(self.files),
             "unkept": self.unkept,
             "result": self.result.to_json(),
@@ -107,7 +107,7 @@ async def make(
     with tempfile.TemporaryDirectory(prefix="slipway-report-", ignore_cleanup_errors=True) as folder:
         result = await _result(shelf, root, order, bounds, folder=Path(folder), step=step)
         names = (HTML, EVIDENTLY) if result.end is End.DONE else ()
-        report = Report(order, seconds() - began, result, (*names, RESULT))
+        report = Report(order, round(seconds() - began, 3), result, (*names, RESULT))
         step("keeping it in MLflow")
         contents = {name: await asyncio.to_thread((Path(folder) / name).read_bytes) for name in names}
         contents[RESULT] = json.dumps(report.to_json()).encode()

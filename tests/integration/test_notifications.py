@@ -187,6 +187,31 @@ async def _true(found: bool) -> bool:
     return found
 
 
+async def test_a_drift_alarm_tells_a_retraining_pipeline_what_it_needs_once(plane: Plane) -> None:
+    """As the watcher writes it down: of no rollout, with the version in its data."""
+    async with hook(ok) as chat, hook(ok) as program:
+        await plane.start([entry(chat, format="slack"), entry(program, "train", events=["drift_alarm"])])
+        data = {
+            "version": 7,
+            "label": "harmful",
+            "before": "none",
+            "columns": ["prediction", "temp"],
+            "rows": 5000,
+            "harm": 1.9,
+        }
+        now = datetime.now(UTC)  # noqa: TID251  any time will do
+        alarm = events.Event("", "delay", now, events.Kind.DRIFT_ALARM, "Version 7: Harmful drift.", data=data)
+        over = events.Event("", "delay", now, events.Kind.DRIFT, "Version 7: No drift.", data={**data, "label": "none"})
+        await plane.store.save(None, None, [alarm, over])
+        plane.changes.publish("delay")
+        await plane.settled()
+        (body,) = program.bodies
+        assert (body["kind"], body["model"], body["version"]) == ("drift_alarm", "delay", 7)
+        assert body["data"] == data
+        assert body["sentence"] == "Version 7: Harmful drift."
+        assert chat.bodies == [{"text": "*delay v7*: Version 7: Harmful drift."}]
+
+
 async def test_a_receiver_that_fails_is_tried_again_under_the_same_key(plane: Plane) -> None:
     async with hook(codes(500, 502)) as chat:
         notifier = await plane.start([entry(chat)])
