@@ -22,6 +22,7 @@ Version = Annotated[int | None, typer.Option("--history", metavar="VERSION", hel
 
 def drift(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The model.", autocompletion=session.complete_model)],
+    *,
     version: Version = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100, help="Entries of the history, or reports.")] = 20,
     reports: Annotated[

@@ -27,6 +27,7 @@ from .ledger import Judged
 
 QUEUE = 16  # orders that wait
 REMEMBERED = 100  # reports that MLflow did not take
+KNOWN = 500  # reports that were read from MLflow
 TICK_S = 30.0
 SYSTEM = "reports"
 
@@ -71,6 +72,7 @@ class Reporter:
         self._latest: dict[Whose, Report] = {}
         self._tried_at: dict[Whose, datetime] = {}
         self._unkept: OrderedDict[tuple[Whose, str], Report] = OrderedDict()
+        self._known: OrderedDict[tuple[Whose, str], Report] = OrderedDict()
         self._reported = reported
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -122,13 +124,22 @@ class Reporter:
         found = [self._unkept[key] for key in self._unkept if key[0] == (model_name, version)]
         for report_id in ids:
             with contextlib.suppress(ports.Refused):  # deleted meanwhile, or half written
-                found.append(await making.read(self._shelf, model_name, version, report_id))
+                found.append(await self._read(model_name, version, report_id))
         return sorted(found, key=lambda report: report.order.id, reverse=True)[:limit]
 
     async def report(self, model_name: str, version: int, report_id: str) -> Report:
         """Raises NotFound if there is none."""
         unkept = self._unkept.get(((model_name, version), report_id))
-        return unkept or await making.read(self._shelf, model_name, version, report_id)
+        return unkept or await self._read(model_name, version, report_id)
+
+    async def _read(self, model_name: str, version: int, report_id: str) -> Report:
+        """A report never changes: each is fetched once."""
+        key = ((model_name, version), report_id)
+        if key not in self._known:
+            self._known[key] = await making.read(self._shelf, model_name, version, report_id)
+            while len(self._known) > KNOWN:
+                self._known.popitem(last=False)
+        return self._known[key]
 
     async def file(self, model_name: str, version: int, report_id: str, name: str) -> bytes:
         return await self._shelf.file(model_name, version, report_id, name)

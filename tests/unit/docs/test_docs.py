@@ -99,7 +99,7 @@ def test_commands_and_their_options_exist(page: Path) -> None:
 
 def test_options_of_up_stand_for_themselves() -> None:
     known = {name for option in COMMANDS["up"].params for name in option.opts}
-    named = set(re.findall(r"--[a-z-]*(?:port|ports|dir|offset)\b", OPERATE + (ROOT / "README.md").read_text()))
+    named = set(re.findall(r"--(?:[a-z-]+-)?(?:port|ports|dir|offset)\b", OPERATE + (ROOT / "README.md").read_text()))
     assert named <= known
 
 
