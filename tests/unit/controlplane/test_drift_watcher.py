@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from controlplane.broadcast import Broadcast
+from controlplane.drift.ledger import Judged
 from controlplane.drift.versions import Policy
 from controlplane.drift.watcher import Look, Watcher
 from controlplane.metrics.recorder import Recorder, Replica
@@ -66,6 +67,7 @@ class Site:
     serving: list[Replica] = field(default_factory=list)
     now: datetime = NOW
     failed: list[str] = field(default_factory=list)
+    alarmed: list[Judged] = field(default_factory=list)
     totals: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -83,6 +85,7 @@ class Site:
             every_s=0,
             policy=POLICY,
             failed=self.failed.append,
+            alarmed=self.alarmed.append,
         )
 
     def serve(self, version: int, address: str, what: Served) -> None:
@@ -126,6 +129,7 @@ async def test_a_shift_is_found_told_once_and_over_again() -> None:
     assert label(look) is Label.HARMFUL
     await site.look()
     assert (await site.told())[1:] == [(events.Kind.DRIFT_ALARM, "harmful")]
+    assert [judged.verdict.label for judged in site.alarmed] == [Label.HARMFUL], "who makes reports hears of it once"
     fact = (await site.store.events(model_name="m"))[-1].event
     assert fact.sentence.startswith("Version 1: Harmful drift: predictions moved from ")
     assert fact.data["columns"] == ["prediction", "x"]
