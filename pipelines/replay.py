@@ -53,16 +53,17 @@ class Plan:
             raise ValueError("timeout_s must be above 0 and max_in_flight at least 1")
 
 
-def bodies(frame: pd.DataFrame) -> Iterator[bytes]:
-    """Endless request bodies, row by row in the order of the frame; after the last comes the first again."""
+def bodies(frame: pd.DataFrame, rows: int = 1) -> Iterator[bytes]:
+    """Endless request bodies of so many rows each, in the order of the frame; after the last row comes the first again."""
     if frame.empty:
         raise ValueError("there are no flights to replay")
     columns = [frame[name].to_numpy() for name in flights.FEATURES]
     head = b'{"dataframe_split":{"columns":' + orjson.dumps(flights.FEATURES) + b',"data":['
     while True:
         for start in range(0, len(frame), CHUNK):
-            for row in zip(*(column[start : start + CHUNK].tolist() for column in columns), strict=True):
-                yield head + orjson.dumps(row) + b"]}}"  # NaN becomes null
+            chunk = list(zip(*(column[start : start + CHUNK].tolist() for column in columns), strict=True))
+            for first in range(0, len(chunk), rows):
+                yield head + orjson.dumps(chunk[first : first + rows])[1:] + b"}}"  # NaN becomes null
 
 
 def due_times(plan: Plan) -> Iterator[float]:
@@ -246,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
         replay = Replay(
             plan,
-            bodies(later),
+            bodies(later, options.rows),
             clock=lambda: datetime.now(UTC),  # noqa: TID251 - this is the one place of this program that reads it
             log=log,
             flushed=None if path is None else lambda summary: _write(path, summary),
@@ -268,6 +269,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--gateway", default="http://127.0.0.1:8080", help="address of the gateway")
     parser.add_argument("--model", default="flight-delay")
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
+    parser.add_argument("--rows", type=int, default=1, choices=range(1, CHUNK + 1), metavar="ROWS", help="flights in a request")
     parser.add_argument("--uniform", action="store_true", help="equal gaps between requests instead of random ones")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--start", type=_day, default="2013-04-01", help="first day of the flights to replay")

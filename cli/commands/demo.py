@@ -27,9 +27,9 @@ def demo(
     ),
     rate: Annotated[float, typer.Option("--rate", min=1, max=2000, help="Client requests a second.")] = 100.0,
 ) -> None:
-    """Ship, canary, roll back and undo a real model, start to end.
+    """Ship, canary, roll back and undo a real model, and see it drift when summer comes.
 
-    Starts its own stack on free ports, trains on the flights of 2013, and stops everything again. Takes about two minutes.
+    Starts its own stack on free ports, trains on the flights of 2013, and stops everything again. Takes about two and a half minutes.
     """
     from cli.demo import run  # noqa: PLC0415  knows the stack's parts, which no other command needs
 
@@ -79,6 +79,10 @@ def _reasons(found: Report) -> Table:
     grid = Table.grid(padding=(0, 1))
     for entry in found.rollouts:
         grid.add_row(Text(f"v{entry.version}", "bold"), Text(entry.reason))
+    drift = found.drift
+    grid.add_row(
+        Text(f"v{drift.version}", "bold"), Text(f"summer: {drift.sentence} Told {drift.alarm_s:g} s after its first flight.")
+    )
     legend = (
         "answered: requests of the clients during the rollout, by version; its errors: answered by the model itself; our "
         "errors: every other failure; left after: from the decision to the last request on the version that left."

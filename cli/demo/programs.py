@@ -66,10 +66,21 @@ REPLAY_FROM = "2013-04-15"
 class Clients:
     """`python -m pipelines.replay`: steady requests through the gateway until stopped."""
 
-    def __init__(self, *, gateway: str, rate: float, data: Path, folder: Path) -> None:
-        self._records = folder / "requests.jsonl"
-        self._summary = folder / "requests.json"
-        options = ("--gateway", gateway, "--rate", f"{rate:g}", "--data", str(data), "--start", REPLAY_FROM)
+    def __init__(
+        self,
+        *,
+        gateway: str,
+        rate: float,
+        data: Path,
+        folder: Path,
+        start: str = REPLAY_FROM,
+        name: str = "requests",
+        rows: int = 1,
+    ) -> None:
+        """start: day of the first flight. name: of the files in the folder. rows: flights in a request."""
+        self._records = folder / f"{name}.jsonl"
+        self._summary = folder / f"{name}.json"
+        options = ("--gateway", gateway, "--rate", f"{rate:g}", "--data", str(data), "--start", start, "--rows", str(rows))
         files = ("--log", str(self._records), "--summary", str(self._summary))
         with (folder / "replay.log").open("w") as words:
             self._process = subprocess.Popen(

@@ -13,6 +13,7 @@ from typing import Any
 
 from .programs import Answer
 from .story import Chapter
+from .summer import Told
 
 OURS = ("gateway_or_transport", "unsent", "client_error")  # nobody but slipway and its gateway can have caused these
 
@@ -48,6 +49,7 @@ class Report:
     latency_ms_p50: float
     latency_ms_p99: float
     champion: int | None
+    drift: Told
     problems: tuple[str, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from cli import address, client
 from cli.exits import Exit, Failure
 from cli.stack import config, ports, stack, supervisor
 
-from . import report
+from . import report, summer
 from .programs import Clients, Training
 from .story import MODEL, Chapter, Teller, first, under_traffic
 
 RECIPES = ("baseline", "weather", "broken", "forest", "retrained")
+# The report's second witness is the access log, so it has every request.
+ENVIRONMENT = {**summer.ENVIRONMENT, "SLIPWAY_ACCESS_LOG_SHARE_PCT": "100"}
 SETTLE_S = 2.0  # of steady traffic before the first canary and after the last chapter
 
 
@@ -73,9 +75,23 @@ def run(options: Options, say: Callable[[str], None]) -> report.Report:
         time.sleep(SETTLE_S)
         clients.stop()
         champion = api.get(client.path("models", MODEL))["champion"]
+        say(summer.TITLE)
+        begin = datetime.now(UTC)  # noqa: TID251 - the control plane's clock is this machine's
+        later_clients = Clients(
+            gateway=addresses["ingress"],
+            rate=options.rate,
+            data=data,
+            folder=folder,
+            start=summer.ARRIVES,
+            name="summer",
+            rows=summer.ROWS,
+        )
+        cleanup.callback(later_clients.stop)
+        drift = summer.tell(lambda: summer.verdict(api, champion), champion, say, begin)
+        later_clients.stop()
         events = {rollout["id"]: teller.events(rollout["id"]) for _, rollout in told}
         say("stopping everything")
-    return _write(folder, told, events, clients, champion)
+    return _write(folder, told, events, [clients, later_clients], drift)
 
 
 def _stack(folder: Path, say: Callable[[str], None]) -> stack.Stack:
@@ -83,7 +99,7 @@ def _stack(folder: Path, say: Callable[[str], None]) -> stack.Stack:
         if change.state is supervisor.State.READY:
             say(f"  {change.child}: {change.sentence}")
 
-    local = stack.Stack(config.Config(folder, ports.random_ports()), tell)
+    local = stack.Stack(config.Config(folder, ports.random_ports(), environment=ENVIRONMENT), tell)
     try:
         local.start()
     except (supervisor.StartFailed, ports.PortTaken, OSError) as error:
@@ -108,10 +124,10 @@ def _write(
     folder: Path,
     told: list[tuple[Chapter, dict[str, Any]]],
     events: dict[str, list[dict[str, Any]]],
-    clients: Clients,
-    champion: int | None,
+    clients: list[Clients],
+    drift: summer.Told,
 ) -> report.Report:
-    answers = list(clients.answers())
+    answers = [answer for each in clients for answer in each.answers()]
     arrivals = list(_arrivals(folder / "logs" / "access.log"))
     reports = [
         (chapter, report.rollout_report(chapter, rollout, events[rollout["id"]], answers, arrivals))
@@ -127,8 +143,9 @@ def _write(
         requests_per_s=round(len(answers) / seconds, 1) if seconds else 0.0,
         latency_ms_p50=report.percentile(latencies, 0.50),
         latency_ms_p99=report.percentile(latencies, 0.99),
-        champion=champion,
-        problems=report.problems(reports, answers, champion),
+        champion=drift.version,
+        drift=drift,
+        problems=report.problems(reports, answers, drift.version),
     )
     (folder / "report.json").write_text(json.dumps(whole.to_json(), indent=2) + "\n")
     return whole

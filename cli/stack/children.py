@@ -79,7 +79,7 @@ def _controlplane(config: Config) -> Child:
         CONTROLPLANE,
         # -P: what lies in the directory where `slipway up` was called must not be imported in place of ours.
         (sys.executable, "-P", "-m", "controlplane.main"),
-        {**inherited, **_TELEMETRY_OFF, **settings},
+        {**inherited, **_TELEMETRY_OFF, **config.environment, **settings},
         config.log(CONTROLPLANE),
         f"http://{HOST}:{config.ports.api}/readyz",
         config.deadline_s,

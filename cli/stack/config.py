@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from .ports import HOST, Ports
 @dataclass(frozen=True, slots=True)
 class Config:
     """deadline_s: how long each part may take to answer. grace_s: how long each may take to stop before it is killed. prometheus,
-    alertmanager: the programs (None: run without it)."""
+    alertmanager: the programs (None: run without it). environment: settings of the control plane that go before those of this process."""
 
     state_dir: Path
     ports: Ports = field(default_factory=Ports)
@@ -19,6 +20,7 @@ class Config:
     grace_s: float = 8.0
     prometheus: Path | None = None
     alertmanager: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # Children run elsewhere and the launcher may change its directory: only absolute paths mean the same to all.

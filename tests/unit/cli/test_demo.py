@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from cli.commands import demo
-from cli.demo import report, story
+from cli.demo import report, story, summer
 from cli.demo.programs import Answer
+from cli.demo.summer import Told
 
 BEGIN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -67,10 +68,13 @@ def test_as_told_or_not() -> None:
     assert "nothing was proven" in report.problems(told, SERVED[:2], champion=2)[0]
 
 
+SUMMER = Told(2, "none", "benign", "Benign drift: temp moved; the predictions are as they were.", ("temp",), 31.4)
+
+
 def test_the_table_fits_80_columns_whole() -> None:
     entry = report.rollout_report(RETRAINED, rollout(4, "rolled_back"), EVENTS, SERVED, [])
     entry = replace(entry, served={"v2": 12_345, "v4": 12_345}, failed_by_version={"v4": 1_234}, duration_s=125.0)
-    whole = report.Report("flight-delay", (entry,), 12_345, 0, 99.3, 2.1, 8.4, 2)
+    whole = report.Report("flight-delay", (entry,), 12_345, 0, 99.3, 2.1, 8.4, 2, SUMMER)
     console = Console(width=80, color_system=None, force_terminal=False)
     with console.capture() as captured:
         console.print(demo._table(whole))
@@ -81,3 +85,15 @@ def test_the_table_fits_80_columns_whole() -> None:
     assert max(len(line) for line in said.splitlines()) <= 80
     for needed in ("v4 blue-green", "rolled back", "2 min 5 s", "v2 12 345", "v4 1 234", "All went as told."):
         assert needed in said
+
+
+def test_summer_is_told_once_a_window_is_full_of_it() -> None:
+    def window(start: float, label: str, *columns: str) -> dict[str, Any]:
+        said = {"label": label, "sentence": f"{label}: {columns}", "columns": columns, "at": at(start + 20.0)}
+        return {**said, "window": {"start": at(start)}}
+
+    found = iter([window(-9.0, "none"), window(-1.0, "benign", "temp"), window(1.0, "benign", "temp")])
+    said: list[str] = []
+    told = summer.tell(lambda: next(found), 2, said.append, BEGIN)
+    assert (told.before, told.label, told.columns, told.alarm_s) == ("none", "benign", ("temp",), 21.0)
+    assert said == ["  benign: ('temp',)"]
