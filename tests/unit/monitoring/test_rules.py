@@ -90,6 +90,15 @@ def judged_ago(values: str) -> dict[str, str]:
     }
 
 
+def lost(values: str) -> dict[str, str]:
+    """Spans of all three: the control plane's and a replica's own counts, and the posts of a gateway that nobody took."""
+    return {
+        'slipway_spans_lost_total{job="slipway-controlplane",reason="refused"}': values,
+        'slipway_server_spans_lost_total{job="slipway-replica",model="m",model_version="2",reason="refused"}': values,
+        'envoy_cluster_upstream_rq_xx{job="slipway-gateway",envoy_cluster_name="telemetry",envoy_response_code_class="5"}': values,
+    }
+
+
 def failing_to_count(values: str) -> dict[str, str]:
     return {'slipway_server_counting_failures_total{model="m",model_version="2",instance="r"}': values}
 
@@ -335,9 +344,33 @@ CASES = (
         ({**WARNING, **V2},),
     ),
     Case("SlipwayDriftBlind", "not judged", judged_ago("0+15x120"), "28m", ({**WARNING, **V2},)),
+    Case(
+        "SlipwayDriftBlind",
+        "counted, and never judged",
+        {'slipway_drift_watched{model="m",model_version="2"}': "1x120"},
+        "12m",
+        ({**WARNING, **V2},),
+    ),
     Case("SlipwayDriftBlind", "just judged", judged_ago("15x120"), "28m"),
     Case("SlipwayCountingFails", "some", failing_to_count("0x20 0+1x40"), "14m", ({**WARNING, **V2},)),
     Case("SlipwayCountingFails", "long ago", failing_to_count("7x120"), "28m"),
+    Case(
+        "SlipwaySpansLost",
+        "all the time, from all three",
+        lost("0+1x120"),
+        "14m",
+        tuple({**WARNING, "job": job} for job in ("slipway-controlplane", "slipway-replica", "slipway-gateway")),
+    ),
+    Case("SlipwaySpansLost", "some, while the collector was started again", lost("0x20 0+1x8 8x100"), "25m"),
+    Case(
+        "SlipwaySpansLost",
+        "they are taken",
+        {
+            'envoy_cluster_upstream_rq_xx{job="slipway-gateway",envoy_cluster_name="telemetry",envoy_response_code_class="2"}': "0+9x120",
+            'envoy_cluster_upstream_rq_xx{job="slipway-gateway",envoy_cluster_name="m--v2",envoy_response_code_class="5"}': "0+9x120",
+        },
+        "20m",
+    ),
     Case("SlipwayDiscoveryFails", "never", {"prometheus_sd_http_failures_total": "0x60"}, "4m"),
 )
 
