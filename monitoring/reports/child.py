@@ -59,7 +59,7 @@ def _make(job: Job) -> None:
         _write(job, Result(End.NO_REFERENCE, f"the reference rows of version {job.version} cannot be read: {error}"[:500]))
         return
     try:
-        rows = predictions.read(job.root, job.model, str(job.version), job.start, job.end, job.limit)
+        rows = predictions.read(job.root, job.model, str(job.version), job.start, job.end, limit=job.limit)
     except predictions.Unavailable as error:
         _write(job, Result(End.LOG_AWAY, str(error)[:500]))
         return

@@ -20,7 +20,24 @@ OF_PROMETHEUS = {
     *("up", "scrape_duration_seconds", "prometheus_rule_evaluation_failures_total", "prometheus_sd_http_failures_total"),
 }
 WORDS = {
-    *("sum", "by", "rate", "increase", "or", "and", "on", "ignoring", "group_left", "max", "count", "vector", "absent", "abs"),
+    *(
+        "job",
+        "unless",
+        "sum",
+        "by",
+        "rate",
+        "increase",
+        "or",
+        "and",
+        "on",
+        "ignoring",
+        "group_left",
+        "max",
+        "count",
+        "vector",
+        "absent",
+        "abs",
+    ),
     *("histogram_quantile", "max_over_time", "le", "model", "model_version", "source", "slo"),
 }
 
