@@ -35,7 +35,9 @@ class Unavailable(Exception):
     """The log's storage did not answer; try again."""
 
 
-def read(root: str, model: str, version: str, start: datetime, end: datetime, *, limit: int = LIMIT) -> pd.DataFrame:
+def read(  # noqa: PLR0917 - the window of a version, in the order in which one says it
+    root: str, model: str, version: str, start: datetime, end: datetime, limit: int = LIMIT
+) -> pd.DataFrame:
     """Rows logged from `start` (included) to `end` (excluded), in the order of time; of more than `limit`, the newest.
 
     root: a local folder or an fsspec URL. start, end: aware. One row per row of a request, columns `prediction_files.FIXED`, then `feature.<name>`,
