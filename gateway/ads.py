@@ -170,8 +170,9 @@ class AdsServer:
             while not connection.closed:
                 connection.wake.clear()
                 for response in connection.session.advance(self._wanted, self._monotonic()):
-                    await context.write(response)
+                    # told first: the answer may be heard before the write has returned
                     self._pushes.sent(connection.node_id, response.type_url, response.version_info)
+                    await context.write(response)
                 await self._sleep(connection)
         finally:
             reader.cancel()

@@ -144,8 +144,17 @@ def story(system: System, eventually: Eventually) -> Iterator[Story]:
         eventually(lambda: here.get("query", query=rate)["result"], 40)
         eventually(lambda: here.get("query", query=f"{queries.BURN}30d")["result"], 90)  # evaluated once a minute
         eventually(lambda: here.get("query", query=f'{names.DRIFT_BEYOND.name}{{model_version="{BETTER}"}}')["result"], 60)
-        time.sleep(SCRAPE_S)
-        yield Story(system, start, _now(), (first, better, broken_off, back))
+        told = (first, better, broken_off, back)
+        eventually(lambda: _all_scraped(Story(system, start, _now(), told)), 60)
+        time.sleep(SCRAPE_S)  # a range ends with its last whole step
+        yield Story(system, start, _now(), told)
+
+
+def _all_scraped(story: Story) -> bool:
+    """The last start is drawn too: it was scraped, and a step of the range lies behind it."""
+    dashboard = json.loads(generate.path(rollouts.DASHBOARD).read_text())
+    (deploy,) = [mark for mark in dashboard["annotations"]["list"] if mark["name"] == "Deploy"]
+    return len(_events(story, deploy)) >= len(story.rollouts)
 
 
 def hold(system: System, rollout: str) -> None:
