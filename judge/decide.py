@@ -27,8 +27,10 @@ def decide(
     challenger: int,
     now_s: float = 0.0,
     blind_reason: str = "",
+    unread_answers: str = "",
 ) -> tuple[State, Verdict]:
-    """Fold the new counts in and say what is known now. samples: cumulative counts, None if they could not be read.
+    """Fold the new counts in and say what is known now. samples: cumulative counts, None if they could not be read. unread_answers: why there
+    are no answers among them; only their own guard minds.
 
     fail: worse than tolerated, with a probability of at most alpha to say so wrongly in the whole rollout; it stays. pass: within the
     margins of all guards, wrong with at most beta. blind: nothing could be read, the state is as it was.
@@ -38,7 +40,15 @@ def decide(
         state = fold.fold(policy, state, samples, champion=champion, challenger=challenger, now_s=now_s, by_itself=False)
     blind = blind_reason if samples is None else None
     found = tuple(
-        findings.finding(policy, state, name, champion=champion, challenger=challenger, blind=blind)
+        findings.finding(
+            policy,
+            state,
+            name,
+            champion=champion,
+            challenger=challenger,
+            blind=blind,
+            unread=unread_answers if name == "prediction_shift" else "",
+        )
         for name, _ in policy.guards()
     )
     evidence, _ = guards.total(policy, state)

@@ -37,8 +37,10 @@ class Seen:
         return next((m for m in self.measures if m.name.removesuffix("_ms") == named), next(iter(self.measures), None))
 
 
-def finding(policy: Policy, state: State, name: str, *, champion: int, challenger: int, blind: str | None) -> Finding:
-    """One guard's finding. blind: why nothing could be read this time (None: it could)."""
+def finding(
+    policy: Policy, state: State, name: str, *, champion: int, challenger: int, blind: str | None, unread: str = ""
+) -> Finding:
+    """One guard's finding. blind: why nothing could be read this time (None: it could). unread: why what this guard alone needs could not."""
     guard: Guard = getattr(policy, name)
     head, cap = guards.head(policy, state, name), guards.log_caps(policy)[name]
     base, tried = map(sentences.Side, (champion, challenger), fold.counted(state))
@@ -53,7 +55,7 @@ def finding(policy: Policy, state: State, name: str, *, champion: int, challenge
     elif head.promotion >= -log(policy.beta):
         label, sentence = Label.PASS, words.within(name, policy, base, tried, seen.worst)
     else:
-        label, sentence = Label.INSUFFICIENT, words.missing(name, base, tried, seen.more)
+        label, sentence = Label.INSUFFICIENT, words.missing(name, base, tried, seen.more, unread)
     requests = seen.challenger[0]
     return Finding(
         guard=name,

@@ -83,7 +83,8 @@ def _ripe(window: Window, newest: int) -> bool:
     """Enough to be judged, on both arms; what is left of an older epoch hardly grows any more and is judged as it is."""
     enough = 1 if window.epoch < newest else ENOUGH_REQUESTS
     champion, challenger = window.champion, window.challenger
-    pairs = (champion.requests, challenger.requests), (champion.labelled, challenger.labelled)
+    answered = champion.answered, challenger.answered
+    pairs = (champion.requests, challenger.requests), (champion.labelled, challenger.labelled), answered
     return challenger.lost + challenger.won >= enough or any(min(pair) > 0 and sum(pair) >= enough for pair in pairs)
 
 

@@ -96,7 +96,7 @@ def after(policy: Policy, state: State, window: Window, now_s: float) -> State:
             shift = state.prediction_shift or prediction_shift.Evidence()
             shift = prediction_shift.after(shift, cast("PredictionShiftGuard", guard), window)
             state = replace(state, prediction_shift=shift)
-        if in_blocks(guard):
+        if in_blocks(guard) and (window.champion.requests or window.challenger.requests):
             state = _block(state, name, cast("ErrorRateGuard | LatencyGuard", guard), window, now_s)
     now, carrier = total(policy, state)
     failed = state.failed or (carrier if now >= -log(policy.alpha) else "")

@@ -30,6 +30,13 @@ class Action(StrEnum):
     HOLD = "hold"  # keep the split as it is and wait for a human
 
 
+class OnDrift(StrEnum):
+    """What to do while the traffic is not what the challenger was trained on, or its data are broken. No version is to blame for its traffic."""
+
+    IGNORE = "ignore"
+    HOLD = "hold"  # keep the split as it is while it lasts
+
+
 class Mode(StrEnum):
     """How the requests of one arm are taken to depend on each other."""
 
@@ -119,12 +126,12 @@ class PredictionShiftGuard:
 
     Tolerated: the odds of every class (or of every cut of the score) changed by at most the factor tolerance_odds, either way.
     Too much to promote: the share of a class (the part above a cut) changed by margin_pct points or more.
-    ordered: the answers are bins of a score, in order; else they are classes.
+    ordered: the answers are scores, in order, or else classes; None: as they come.
     """
 
     tolerance_odds: float = 1.25
     margin_pct: float = 10.0
-    ordered: bool = False
+    ordered: bool | None = None
     weight: float = 0.1
     action: Action = Action.HOLD
 
@@ -188,6 +195,7 @@ class Policy:
     guards that may roll back, by their weights.
     beta: probability of promoting a version beyond the margin of any guard.
     A guard that is None is not asked. The last three need data that not every model has.
+    on_drift: looks at the challenger's drift verdict, no evidence of the judge's.
     insufficient_deadline_s / blind_deadline_s: how long such a finding may hold a step before the fallback applies.
     """
 
@@ -202,6 +210,7 @@ class Policy:
     on_insufficient: Fallback = Fallback.HOLD
     blind_deadline_s: float = 900.0
     on_blind: Fallback = Fallback.HOLD
+    on_drift: OnDrift = OnDrift.IGNORE
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta"):

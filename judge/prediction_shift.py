@@ -8,6 +8,7 @@ The rates are predicted from the past of both arms; a wrong prediction costs spe
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import log
@@ -15,7 +16,7 @@ from math import log
 import numpy as np
 from scipy.special import ndtri
 
-from . import bet, interval, wealth
+from . import answers, bet, interval, wealth
 from .bet import Floats
 from .policy import PredictionShiftGuard
 from .records import Row
@@ -24,6 +25,7 @@ from .verdict import Effect, Measure
 
 KNOWN_ANSWERS = 100  # of both arms before the classes are fixed and anything is bet
 MOST_CLASSES = 100  # the rarer ones are one class together
+MOST_CUTS = 32  # of a score; so that each has enough of the wealth, and answers on both sides
 TELLING = (300.0, 2000.0)  # challenger requests after which the two sizes of change can be told,
 TELLING_WEIGHTS = (0.25, 0.75)  # and the part of the wealth on each: the large ones are told soon anyway
 FARTHEST = 2.3  # logarithm of the largest factor between odds that is bet on
@@ -55,9 +57,16 @@ def after(evidence: Evidence, guard: PredictionShiftGuard, window: Window) -> Ev
     """One window later. Until enough is known, and where an arm is empty, nothing is bet; all is remembered."""
     champion, challenger = window.champion.answers, window.challenger.answers
     if evidence.classes and champion and challenger:
-        evidence = _bet(evidence, guard, _tabled(challenger, evidence.classes), _tabled(champion, evidence.classes))
+        own = _as_answered(guard, evidence.classes[0])
+        tables = (_tabled(counts, evidence.classes, own) for counts in (challenger, champion))
+        evidence = _bet(evidence, own, *tables)
     evidence = replace(evidence, champion=plus(evidence.champion, champion), challenger=plus(evidence.challenger, challenger))
     return evidence if evidence.classes else _fixed(evidence, guard)
+
+
+def _as_answered(guard: PredictionShiftGuard, lowest: int) -> PredictionShiftGuard:
+    """The guard, knowing whether there is an order; scores come before classes."""
+    return guard if guard.ordered is not None else replace(guard, ordered=answers.is_score(lowest))
 
 
 def _fixed(evidence: Evidence, guard: PredictionShiftGuard) -> Evidence:
@@ -65,14 +74,28 @@ def _fixed(evidence: Evidence, guard: PredictionShiftGuard) -> Evidence:
     known = plus(evidence.champion, evidence.challenger)
     if sum(count for _, count in known) < KNOWN_ANSWERS:
         return evidence
+    guard = _as_answered(guard, known[0][0])
     if guard.ordered:
-        classes = tuple(index for index, _ in known)[:MOST_CLASSES]
+        classes = _cuts(known)
     else:
         most = sorted(known, key=lambda pair: (-pair[1], pair[0]))[:MOST_CLASSES]
         classes = tuple(sorted(index for index, _ in most))
     atoms = np.log(np.append((1.0 - wealth.CASH) * _weights(guard, classes), wealth.CASH))
     margins = ((-log(len(FEWER)),) * len(FEWER),) * (2 * _indicators(guard, classes))
     return replace(evidence, classes=classes, log_atoms=tuple(atoms.tolist()), log_margins=margins)
+
+
+def _cuts(known: Counts) -> tuple[int, ...]:
+    """All bins that were seen, or so many of them that about as many answers lie between each and the next."""
+    if len(known) <= MOST_CUTS:
+        return tuple(index for index, _ in known)
+    between = sum(count for _, count in known) / MOST_CUTS
+    chosen, below = [known[0][0]], 0
+    for index, count in known:
+        below += count
+        if index != chosen[0] and below >= between * len(chosen):
+            chosen.append(index)
+    return tuple(chosen[:MOST_CUTS])
 
 
 @lru_cache(maxsize=256)
@@ -96,11 +119,11 @@ def _shifts(guard: PredictionShiftGuard) -> int:
     return 2 * len(SHIFTS) if guard.ordered and guard.tolerance_odds == 1.0 else 0
 
 
-def _tabled(counts: Counts, classes: tuple[int, ...]) -> Floats:
-    """Counts of the classes and of all others together, shape (classes + 1,). Of a score the others join the nearest bin below."""
+def _tabled(counts: Counts, classes: tuple[int, ...], guard: PredictionShiftGuard) -> Floats:
+    """Counts of the classes and of all others together, shape (classes + 1,). Of a score: up to each cut, and beyond the last."""
     table, known = np.zeros(len(classes) + 1), {index: place for place, index in enumerate(classes)}
     for index, count in counts:
-        table[known.get(index, len(classes))] += count
+        table[bisect_left(classes, index) if guard.ordered else known.get(index, len(classes))] += count
     return table
 
 
@@ -115,7 +138,7 @@ def _indicated(table: Floats, guard: PredictionShiftGuard) -> Floats:
 def _bet(evidence: Evidence, guard: PredictionShiftGuard, challenger: Floats, champion: Floats) -> Evidence:
     n1, n0 = float(challenger.sum()), float(champion.sum())
     share = np.array([[n1 / (n1 + n0)]])
-    past = _tabled(plus(evidence.champion, evidence.challenger), evidence.classes)
+    past = _tabled(plus(evidence.champion, evidence.challenger), evidence.classes, guard)
     rates = np.clip((_indicated(past, guard) + 0.5) / (past.sum() + 1.0), 1e-6, 1.0 - 1e-6)[:, None]
     x1, x0 = _indicated(challenger, guard)[:, None], _indicated(champion, guard)[:, None]
     window = bet.Counts(np.full_like(x1, n1), x1, np.full_like(x0, n0), x0)
@@ -173,10 +196,12 @@ def report(evidence: Evidence, guard: PredictionShiftGuard) -> tuple[Effect, tup
     """The class (or cut) that carries most evidence: its share on both sides and the ratio of the shares with its confidence interval."""
     if not evidence.classes:
         return Effect(None, None, None, "share of an answer"), ()
+    guard = _as_answered(guard, evidence.classes[0])
     per = np.array(evidence.log_atoms[: 4 * _indicators(guard, evidence.classes)]).reshape(-1, 4).max(axis=1)
-    most = int(per.argmax())
-    tables = [_tabled(counts, evidence.classes) for counts in (evidence.champion, evidence.challenger)]
-    (n0, x0), (n1, x1) = ((int(table.sum()), int(_indicated(table, guard)[most])) for table in tables)
+    tables = [_tabled(counts, evidence.classes, guard) for counts in (evidence.champion, evidence.challenger)]
+    seen = [_indicated(table, guard) for table in tables]
+    most = int(np.where(seen[0] + seen[1] > 0.0, per, -np.inf).argmax())
+    (n0, x0), (n1, x1) = ((int(table.sum()), int(held[most])) for table, held in zip(tables, seen, strict=True))
     name = _name(most, evidence.classes, guard)
     effect = interval.apart((n0, x0), (n1, x1), of=f"share_{name}")
     return effect, (Measure(f"share_{name}", x0 / n0 if n0 else None, x1 / n1 if n1 else None),)
@@ -184,5 +209,5 @@ def report(evidence: Evidence, guard: PredictionShiftGuard) -> tuple[Effect, tup
 
 def _name(most: int, classes: tuple[int, ...], guard: PredictionShiftGuard) -> str:
     if guard.ordered:
-        return f"above_bin_{classes[most]}"
-    return f"class_{classes[most]}" if most < len(classes) else "other_classes"
+        return f"above_{answers.name(classes[most])}"
+    return f"class_{answers.name(classes[most]).removeprefix('bin_')}" if most < len(classes) else "other_classes"

@@ -6,7 +6,7 @@ ones where it is the other way round. A preset is a starting point: any of its v
 
 from __future__ import annotations
 
-from .policy import ErrorRateGuard, Fallback, LatencyGuard, Policy
+from .policy import ErrorRateGuard, Fallback, LatencyGuard, OnDrift, Policy
 
 CAUTIOUS = Policy(
     alpha=0.02,  # rather one false alarm in fifty releases than a bad version that stays longer
@@ -16,6 +16,7 @@ CAUTIOUS = Policy(
     insufficient_deadline_s=6 * 3600.0,
     blind_deadline_s=300.0,
     on_blind=Fallback.ROLL_BACK,
+    on_drift=OnDrift.HOLD,
 )
 STANDARD = Policy()
 FAST = Policy(

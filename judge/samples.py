@@ -27,7 +27,8 @@ class Sample:
     epoch: the split epoch under which the requests *arrived* (late timeouts count where they arrived).
     requests: logical requests through the split route, retries counted once. errors: those answered 5xx or not at all.
     latency: of the requests that were no errors, in the bins of `judge.bins` (OpenHistogram, two significant digits).
-    answers: predictions by class, or by bin of the score. labelled / wrong: requests whose truth is known, and failed it.
+    answers: by class, or by bin of the score, as `judge.answers` numbers them. Replicas count them, and do not know which gateway asked: they come in
+    samples of their own, without requests, whose gateway is no gateway. labelled / wrong: requests whose truth is known, and failed it.
     lost / won: of pairs that both versions answered (shadow), those that only this version got wrong, and only the other one.
     """
 
@@ -82,6 +83,11 @@ class Arm:
     wrong: int = 0
     lost: int = 0
     won: int = 0
+
+    @property
+    def answered(self) -> int:
+        """Answers that were counted."""
+        return sum(count for _, count in self.answers)
 
     def __add__(self, other: Arm) -> Arm:
         return Arm(

@@ -43,7 +43,7 @@ def within(name: str, policy: Policy, base: Side, tried: Side, worst: Measure | 
         return f"{shown}; {_latencies(base, worst)}".removesuffix("; ") + "."
     if name == "prediction_shift" and policy.prediction_shift is not None:
         points = f"{policy.prediction_shift.margin_pct:g} points {sure}"
-        parts = "part above any score" if policy.prediction_shift.ordered else "share of any class"
+        parts = "part above any score" if worst and worst.name.startswith("share_above_") else "share of any class"
         shown = f"Version {tried.version} answers much as {base}: the {parts} changed by less than {points}"
         return f"{shown}; {_shares(base, worst)}".removesuffix("; ") + "."
     if name == "quality":
@@ -54,10 +54,12 @@ def within(name: str, policy: Policy, base: Side, tried: Side, worst: Measure | 
     return sentences.within(base, tried, policy)
 
 
-def missing(name: str, base: Side, tried: Side, more: int | None) -> str:
-    """Of a guard that has not seen enough, and how much it still needs."""
+def missing(name: str, base: Side, tried: Side, more: int | None, unread: str = "") -> str:
+    """Of a guard that has not seen enough, and how much it still needs. unread: why its counts could not be read this time."""
     if name == "error_rate" or not tried.arm.requests or not base.arm.requests:
         return sentences.missing(base, tried, more)
+    if unread:
+        return f"Nothing shown yet about the {_WHAT[name]} of {tried}, and they cannot be read now: {unread.rstrip('. ')}."
     if more is None:
         return f"Nothing shown yet about the {_WHAT[name]} of {tried}."
     return f"Not enough requests to compare the {_WHAT[name]}: about {count(more)} more to {tried}."
@@ -86,7 +88,7 @@ def _listed(names: list[str]) -> str:
 def _shares(base: Side, worst: Measure | None) -> str:
     if worst is None or worst.champion is None or worst.challenger is None:
         return ""
-    name = worst.name.removeprefix("share_").replace("_", " ")
+    name = worst.name.removeprefix("share_").replace("_", " ", 1)
     return f"{percent(worst.challenger)} of its answers are {name}, {percent(worst.champion)} of those of {base}; "
 
 

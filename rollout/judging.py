@@ -60,9 +60,12 @@ def judge(rollout: Rollout, observed: Observed) -> Judged:
             return Judged(rollout)
         after, verdict = _ask(rollout, state, None, observed.now.timestamp(), observed.samples.reason)
     else:
-        samples = _changed(state, observed.samples)
+        answers, unread = observed.answers, ""
+        if isinstance(answers, Unknown):  # their guard waits, the others do not
+            unread, answers = answers.reason, ()
+        samples = _changed(state, observed.samples + answers)
         reading = Reading(observed.now, rollout.status.phase, samples) if samples or state is None else None
-        after, verdict = question(rollout, state, Reading(observed.now, rollout.status.phase, samples))
+        after, verdict = question(rollout, state, Reading(observed.now, rollout.status.phase, samples), unread)
     before = rollout.status.verdict
     status = replace(rollout.status, judge=after, verdict=verdict or before)
     told = verdict is not None and (before is None or before.label is not verdict.label)
@@ -76,12 +79,18 @@ def wants_selfcheck(rollout: Rollout) -> bool:
     return canary and rollout.status.phase is Phase.STARTING and rollout.status.selfcheck is None
 
 
-def question(rollout: Rollout, state: State | None, reading: Reading) -> tuple[State, Verdict | None]:
-    """What the judge makes of one reading, with the question of its phase; the same for a live rollout and for a replay."""
+def wants_answers(rollout: Rollout) -> bool:
+    """Only beside the champion, where what moves the traffic moves both versions' answers, and only if the policy asks."""
+    return rollout.status.phase is Phase.PROGRESSING and rollout.spec.policy.prediction_shift is not None
+
+
+def question(rollout: Rollout, state: State | None, reading: Reading, unread_answers: str = "") -> tuple[State, Verdict | None]:
+    """What the judge makes of one reading, with the question of its phase; the same for a live rollout and for a replay, which
+    does not know why there were no answers in a reading."""
     if state is None:
         return replace(fresh(zlib.crc32(rollout.id.encode())), cursor=_base(reading.samples)), None
     at = replace(rollout, status=replace(rollout.status, phase=reading.phase))
-    return _ask(at, state, reading.samples, reading.at.timestamp(), "")
+    return _ask(at, state, reading.samples, reading.at.timestamp(), "", unread_answers=unread_answers)
 
 
 def _changed(state: State | None, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
@@ -90,17 +99,24 @@ def _changed(state: State | None, samples: tuple[Sample, ...]) -> tuple[Sample, 
 
 
 def _ask(
-    rollout: Rollout, state: State, samples: tuple[Sample, ...] | None, now_s: float, blind_reason: str
+    rollout: Rollout,
+    state: State,
+    samples: tuple[Sample, ...] | None,
+    now_s: float,
+    blind_reason: str,
+    *,
+    unread_answers: str = "",
 ) -> tuple[State, Verdict | None]:
     spec = rollout.spec
     assert spec.champion is not None
     if rollout.status.phase is Phase.STARTING:
         return (state if samples is None else observe_baseline(state, samples, spec.champion)), None
-    question = decide if rollout.status.phase is Phase.PROGRESSING else decide_alone
     policy = selfcheck.applied(spec.policy, rollout.status.selfcheck)
     policy = replace(policy, alpha=policy.alpha * _alpha_share(rollout))
     sides = {"champion": spec.champion, "challenger": spec.version}
-    return question(policy, state, samples, **sides, now_s=now_s, blind_reason=blind_reason)
+    if rollout.status.phase is not Phase.PROGRESSING:
+        return decide_alone(policy, state, samples, **sides, now_s=now_s, blind_reason=blind_reason)
+    return decide(policy, state, samples, **sides, now_s=now_s, blind_reason=blind_reason, unread_answers=unread_answers)
 
 
 def _alpha_share(rollout: Rollout) -> float:

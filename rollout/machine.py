@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from judge.policy import Fallback
+from judge.policy import Fallback, OnDrift
 from judge.verdict import Label
 
 from . import commands, schedule
@@ -104,6 +104,7 @@ def _progressing(draft: Draft) -> None:
     _hold_for_replicas(draft)
     _hold_for_sight(draft)
     _hold_for_guards(draft)
+    _hold_for_drift(draft)
     if draft.status.phase is Phase.ROLLING_BACK:
         return
     if draft.requests.pause:
@@ -376,6 +377,12 @@ def _hold_for_guards(draft: Draft) -> None:
     """A guard that only holds: nothing moves on until a person says promote or abort."""
     for finding in draft.status.verdict.holding if draft.status.verdict else ():
         draft.hold(HoldReason.GUARD_HOLDS, f"{finding.sentence} `promote` it all the same, or `abort`.")
+
+
+def _hold_for_drift(draft: Draft) -> None:
+    """No version is to blame for its traffic, so this never rolls back; it ends when the alarm does."""
+    if draft.spec.policy.on_drift is OnDrift.HOLD and draft.observed.drift:
+        draft.hold(HoldReason.TRAFFIC_DRIFTS, f"{draft.observed.drift} `promote` it all the same, or `abort`.")
 
 
 _PHASES = {

@@ -56,6 +56,7 @@ class HoldReason(StrEnum):
     GATEWAY_AWAY = "gateway_away"  # no gateway is connected
     GATEWAY_REFUSED = "gateway_refused"  # a gateway refused the configuration
     REGISTRY_AWAY = "registry_away"  # MLflow does not answer
+    TRAFFIC_DRIFTS = "traffic_drifts"  # the traffic is not what the challenger was trained on
     ALIAS_MOVED = "alias_moved"  # somebody moved the champion alias by hand
 
 
@@ -345,6 +346,8 @@ class Observed:
     deployments: tuple[Deployment, ...] | Unknown = Unknown("not asked")
     gateway: GatewayState | Unknown = Unknown("not asked")
     samples: tuple[Sample, ...] | Unknown = Unknown("not asked")
+    answers: tuple[Sample, ...] | Unknown = Unknown("not asked")  # what the versions answered, in samples of their own
     alias: int | Unknown | None = Unknown("not asked")
+    drift: str = ""  # why the challenger's data raise an alarm now; empty: they do not, or nobody knows
     selfcheck: SelfCheck | None = None  # made in this pass
     requests_per_s: float | None = None  # all traffic of the model in the last seconds; None: not known

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from judge import decide, evidence, prediction_shift
+from judge import answers, decide, evidence, prediction_shift
 from judge.policy import Action, Policy, PredictionShiftGuard
 from judge.samples import Arm, Counts, Sample, Window
 from judge.verdict import Label
@@ -95,3 +95,62 @@ def test_by_default_it_holds_and_does_not_roll_back() -> None:
     assert verdict.label is not Label.FAIL
     assert [(finding.guard, finding.action) for finding in verdict.holding] == [("prediction_shift", Action.HOLD)]
     assert "answers otherwise" in verdict.holding[0].sentence
+
+
+def scores(rng: np.random.Generator, mean: float, many: int) -> Counts:
+    drawn = rng.lognormal(math.log(mean), 0.8, many)
+    numbers, many_each = np.unique([answers.of_score(score) for score in drawn], return_counts=True)
+    return tuple(zip(numbers.tolist(), many_each.tolist(), strict=True))
+
+
+def test_scores_are_put_in_order_and_told_by_their_cuts() -> None:
+    rng, known, guard = np.random.default_rng(5), prediction_shift.Evidence(), PredictionShiftGuard()
+    for _ in range(20):
+        arms = (Arm(answers=scores(rng, 300.0, 320)), Arm(answers=scores(rng, 450.0, 80)))
+        known = prediction_shift.after(known, guard, Window(1, *arms))
+    assert 20 <= len(known.classes) <= prediction_shift.MOST_CUTS
+    assert known.peak >= CAP
+    effect, (measure,) = prediction_shift.report(known, guard)
+    assert measure.name.startswith("share_above_")
+    assert effect.ratio is not None
+    assert effect.ratio > 1.2
+
+
+def test_a_score_between_two_cuts_counts_as_below_the_higher() -> None:
+    known, guard = prediction_shift.Evidence(), PredictionShiftGuard()
+    two, four, six = (answers.of_score(score) for score in (0.2, 0.4, 0.6))
+    known = prediction_shift.after(known, guard, Window(1, Arm(answers=((two, 90), (four, 30))), Arm()))
+    assert known.classes == (two, four)
+    arms = Arm(answers=((answers.of_score(0.3), 100),)), Arm(answers=((answers.of_score(0.3), 20), (six, 80)))
+    known = prediction_shift.after(known, guard, Window(1, *arms))
+    effect, (measure,) = prediction_shift.report(known, guard)
+    assert (effect.of, measure.champion, measure.challenger) == ("share_above_0.4", 0.0, 0.8)
+
+
+def test_answers_come_in_samples_of_their_own_and_wait_for_both_sides() -> None:
+    """Replicas count them, gateways the rest. One side alone is nothing to compare; it waits, whatever the others do."""
+    policy = Policy(prediction_shift=PLAIN)
+    state, rng = evidence.fresh(1), np.random.default_rng(4)
+    yes, no = answers.of_class("yes"), answers.of_class("no")
+
+    def answered(version: int, many: int, part: float) -> Sample:
+        agreeing = int(rng.binomial(many, part))
+        return Sample(
+            "replicas", 3, version, 0, 0, f"r{version}#1", answers=tuple(sorted([(no, many - agreeing), (yes, agreeing)]))
+        )
+
+    alone, _ = decide.decide(policy, state, (answered(2, 400, 0.3),), champion=2, challenger=3)
+    assert alone.prediction_shift is None
+    both = (answered(2, 400, 0.3), answered(3, 200, 0.6))
+    once, _ = decide.decide(policy, state, both, champion=2, challenger=3)
+    assert once.prediction_shift is not None
+    assert dict(once.rows)["error_rate"][:4] == (0.0, 0.0, 0.0, 0.0)
+    assert not once.blocked
+    later = (*both, Sample("gw", 3, 2, 500, 1), Sample("gw", 3, 3, 100, 0))
+    state, verdict = decide.decide(policy, once, later, champion=2, challenger=3, unread_answers="r3 is away.")
+    finding = next(finding for finding in verdict.findings if finding.guard == "prediction_shift")
+    assert (finding.champion_requests, finding.challenger_requests) == (400, 200)
+    assert finding.sentence == "Nothing shown yet about the answers of version 3, and they cannot be read now: r3 is away."
+    state, verdict = decide.decide(policy, state, (answered(2, 4000, 0.3), answered(3, 2000, 0.6)), champion=2, challenger=3)
+    (held,) = verdict.holding
+    assert "class yes" in held.sentence or "class no" in held.sentence

@@ -43,6 +43,7 @@ class Story:
     ack: Ack = Ack.YES
     alias: int | Unknown | None = 1
     deployments_unknown: bool = False
+    drift: str = ""
 
     def __post_init__(self) -> None:
         self.rollout: Rollout = commands.new_rollout(self.spec, "r1", self.now)
@@ -62,7 +63,7 @@ class Story:
         node = GatewayNode("g", self.ack, "bad cluster" if self.ack is Ack.REFUSED else "")
         gateway = GatewayState(self.ack, (node,), self.published, self.acked)
         deployments = Unknown("runtime away") if self.deployments_unknown else found
-        return Observed(self.now, deployments=deployments, gateway=gateway, alias=self.alias)
+        return Observed(self.now, deployments=deployments, gateway=gateway, alias=self.alias, drift=self.drift)
 
     def look(self, times: int = 1) -> Story:
         for _ in range(times):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from judge.policy import Fallback, Policy
+from judge.policy import Fallback, OnDrift, Policy
 from judge.verdict import Label
 from rollout import commands
 from rollout.model import Ack, Intent, Phase, Spec, Step, Strategy, Unknown
@@ -143,6 +143,31 @@ def test_blind_holds_at_once_and_rolls_back_only_if_told_to(story: Make) -> None
     s = story(spec=Spec("m", 2, 1, steps=STEPS, policy=policy)).on_step(0).says(Label.BLIND).look().after(59).look()
     assert s.phase is Phase.PROGRESSING
     assert s.after(2).look().phase is Phase.ROLLING_BACK
+
+
+@pytest.mark.parametrize(("on_drift", "holds"), [(OnDrift.HOLD, ["traffic_drifts"]), (OnDrift.IGNORE, [])])
+def test_drift_of_the_traffic_holds_only_where_asked_and_never_rolls_back(
+    story: Make, on_drift: OnDrift, holds: list[str]
+) -> None:
+    spec = Spec("m", 2, 1, steps=STEPS, policy=Policy(on_drift=on_drift))
+    s = story(spec=spec).on_step(1)
+    s.drift = "Harmful: wind_speed moved."
+    s.look().after(90_000).look(3)
+    assert s.holds == ([*holds] if holds else ["insufficient"])
+    assert (s.phase, s.weight_pct) == (Phase.PROGRESSING, 50)
+    s.drift = ""
+    s.says(Label.PASS, 20).look()
+    assert s.phase is Phase.PROMOTING
+
+
+def test_a_hold_for_drift_gives_way_to_a_person_and_to_a_fail(story: Make) -> None:
+    spec = Spec("m", 2, 1, steps=STEPS, policy=Policy(on_drift=OnDrift.HOLD))
+    for verb, label, phase in (("promote", Label.INSUFFICIENT, Phase.PROMOTING), ("resume", Label.FAIL, Phase.ROLLING_BACK)):
+        s = story(spec=spec, drift="Broken data: weather is null.").on_step(0)
+        assert s.holds == ["traffic_drifts"]
+        s.ask(verb) if verb == "promote" else s
+        s.says(label, 20).look()
+        assert s.phase is phase
 
 
 def test_a_refused_configuration_is_a_hold_with_the_gateways_words(story: Make) -> None:

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from judge import evidence
-from judge.policy import ErrorRateGuard, Policy
+from controlplane.store import bodies
+from judge import answers, evidence
+from judge.policy import ErrorRateGuard, Policy, PredictionShiftGuard
 from judge.samples import Sample
+from judge.verdict import Label
 from rollout import commands, judging, model, replay
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,6 +50,51 @@ def test_every_decision_is_recomputed_bit_for_bit() -> None:
     assert {look.phase for look in found.looks} == {model.Phase.PROGRESSING, model.Phase.PROBATION}
     shares = [look.share_pct for look in found.looks if look.phase is model.Phase.PROGRESSING]
     assert shares[10] == pytest.approx(20.0)
+
+
+def answered(part: float) -> tuple[model.Rollout, list[model.Reading]]:
+    """A canary of which the answers are counted too; read every second, one reading in four lost, one replica restarted."""
+    policy = Policy(latency=None, prediction_shift=PredictionShiftGuard())
+    rollout = commands.new_rollout(model.Spec("m", 3, 2, policy=policy), "r1", START)
+    readings, rng, names = [], random.Random(2), tuple(map(answers.of_class, ("late", "on time, " + "x" * 90)))
+    counts = {(2, "a"): [0, 0], (3, "b"): [0, 0]}
+    for second in range(150):
+        phase = model.Phase.STARTING if second < 3 else model.Phase.PROGRESSING
+        if second == 60:
+            counts[3, "b after a crash"] = [0, 0]
+        for (version, process), total in counts.items():
+            if version == 2 or (phase is model.Phase.PROGRESSING and (second < 60) == (process == "b")):
+                for _ in range(80 if version == 2 else 40):
+                    total[rng.random() > (0.2 if version == 2 else part)] += 1
+        requests = {version: sum(map(sum, (c for (v, _), c in counts.items() if v == version))) for version in (2, 3)}
+        samples = tuple(Sample("g@1", 1, version, many, 0) for version, many in requests.items() if many)
+        counted: tuple[Sample, ...] | model.Unknown = tuple(
+            Sample("replicas", 1, version, 0, 0, process, answers=tuple((n, c) for n, c in zip(names, total, strict=True) if c))
+            for (version, process), total in counts.items()
+        )
+        if rng.random() < 0.25 or phase is model.Phase.STARTING:
+            counted = model.Unknown("b did not say")
+        rollout = replace(rollout, status=replace(rollout.status, phase=phase))
+        judged = judging.judge(rollout, model.Observed(START + timedelta(seconds=second), samples=samples, answers=counted))
+        rollout = judged.rollout
+        readings += [judged.reading] if judged.reading else []
+    return rollout, readings
+
+
+@pytest.mark.parametrize(("part", "label"), [(0.2, Label.PASS), (0.3, Label.FAIL)])
+def test_answers_are_judged_and_recomputed_from_what_is_stored(part: float, label: Label) -> None:
+    rollout, readings = answered(part)
+    stored = bodies.load_rollout(bodies.dump_rollout(rollout))
+    found = replay.replay(stored, [bodies.load_reading(bodies.dump_reading(reading)) for reading in readings])
+    assert found.same
+    assert stored.status.verdict is not None
+    finding = next(finding for finding in stored.status.verdict.findings if finding.guard == "prediction_shift")
+    assert finding.label is label
+    lost = 4 * 120
+    assert finding.champion_requests >= 147 * 80 - lost
+    assert finding.challenger_requests >= 147 * 40 - lost
+    assert "late" in finding.sentence or "on time" in finding.sentence
+    assert (label is Label.FAIL) == bool(stored.status.verdict.holding)
 
 
 def test_what_was_not_given_does_not_come_out() -> None:
