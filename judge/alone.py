@@ -7,35 +7,32 @@ bounds, the other half for the bets. Called by `fold`. Valid only as long as the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import log
+from math import log, log1p
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betainccinv, betaincinv
 
-from . import error_rate, forecast, records, wealth
+from . import error_rate, forecast, wealth
+from .maths import FLOATS
 from .policy import Policy
 from .records import Row
 from .samples import Arm
 
-Floats = NDArray[np.float64]
-
-WORSE = np.array(error_rate.BETS.worse)
-WORSE_WEIGHTS = np.array(error_rate.BETS.worse_weights)
+WORSE = error_rate.BETS.worse
 # How many times better the odds are than at the margin, and the wealth on it.
-WITHIN = np.array([0.7, 0.4, 0.15])
-WITHIN_WEIGHTS = np.array([0.40, 0.35, 0.25])
+WITHIN = (0.7, 0.4, 0.15)
+WITHIN_WEIGHTS = (0.40, 0.35, 0.25)
 KNOWN_REQUESTS = 100  # with fewer champion requests than this, its rate is bounded with 99 % at least
 
-_RECORD = np.dtype([("worse", "f8", (len(WORSE),)), ("cash", "f8"), ("within", "f8", (len(WITHIN),)), ("age", "f8")])
-
-
-def _opened() -> Row:
-    found = np.zeros(1, _RECORD)
-    found["worse"], found["cash"] = np.log((1.0 - wealth.CASH) * WORSE_WEIGHTS), log(wealth.CASH)
-    found["within"] = np.log(WITHIN_WEIGHTS)
-    return records.pack(found)[0]
+# worse, cash, within, age: logarithms of the wealth on the bets, and the requests that the cash has seen
+_OPENED: Row = (
+    *(log((1.0 - wealth.CASH) * weight) for weight in error_rate.BETS.worse_weights),
+    log(wealth.CASH),
+    *(log(weight) for weight in WITHIN_WEIGHTS),
+    0.0,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ class Alone:
     arm: Arm = field(default_factory=Arm)
     ceiling: float | None = None
     margin: float | None = None
-    row: Row = field(default_factory=_opened)
+    row: Row = _OPENED
     worse: float = 0.0
     within: float = 0.0
     peak: float = 0.0
@@ -73,23 +70,24 @@ def after(alone: Alone, policy: Policy, baseline: Arm, arm: Arm) -> Alone:
     ceiling, margin = (alone.ceiling, alone.margin)
     if ceiling is None or margin is None:
         ceiling, margin = limits(policy, baseline)
-    known = records.unpack([alone.row], _RECORD)
-    wealth.invest(known["worse"], known["cash"], known["age"], np.array([float(arm.requests)]), np.log(WORSE_WEIGHTS))
-    known["worse"] += _log_factors(WORSE, ceiling, arm)
-    known["within"] += _log_factors(WITHIN, margin, arm)
-    worse = float(np.logaddexp(wealth.log_sums(known["worse"], [0])[0, 0], known["cash"][0]))
-    within = float(wealth.log_sums(known["within"], [0])[0, 0])
+    middle = len(WORSE)
+    released, cash, age = wealth.release(FLOATS, alone.row[middle], alone.row[-1], float(arm.requests))
+    worse = wealth.spread(FLOATS, alone.row[:middle], released, error_rate.BETS.log_weights)
+    worse = wealth.won(worse, _log_factors(WORSE, ceiling, arm))
+    within = wealth.won(alone.row[middle + 1 : -1], _log_factors(WITHIN, margin, arm))
+    now = FLOATS.log_sum([*worse, cash])
     judged = alone.arm + Arm(arm.requests, arm.errors)
-    return Alone(judged, ceiling, margin, records.pack(known)[0], worse, within, max(alone.peak, worse))
+    row = (*worse, cash, *within, age)
+    return Alone(judged, ceiling, margin, row, now, FLOATS.log_sum(within), max(alone.peak, now))
 
 
-def _log_factors(odds: Floats, limit: float, arm: Arm) -> Floats:
+def _log_factors(odds: Sequence[float], limit: float, arm: Arm) -> list[float]:
     """Likelihood ratio of rates with `odds` times the limit's odds against the limit. A limit of one says nothing."""
     if limit >= 1.0:
-        return np.zeros_like(odds)
-    sizes = np.log1p(limit * (odds - 1.0))  # (1 - p') / (1 - p) = 1 / (1 + p (odds - 1))
-    factors: Floats = arm.errors * (np.log(odds) - sizes) - (arm.requests - arm.errors) * sizes
-    return factors
+        return [0.0] * len(odds)
+    sizes = [log1p(limit * (each - 1.0)) for each in odds]  # (1 - p') / (1 - p) = 1 / (1 + p (odds - 1))
+    healthy = arm.requests - arm.errors
+    return [arm.errors * (log(each) - size) - healthy * size for each, size in zip(odds, sizes, strict=True)]
 
 
 def needed(policy: Policy) -> tuple[float, float]:
@@ -101,6 +99,6 @@ def more(alone: Alone, policy: Policy) -> int | None:
     """Challenger requests to a pass at its rate so far (None: not on the way)."""
     if alone.margin is None or not alone.arm.requests:
         return None
-    growth = _log_factors(WITHIN, alone.margin, alone.arm) / alone.arm.requests
-    within = records.unpack([alone.row], _RECORD)["within"][0]
+    growth = np.array(_log_factors(WITHIN, alone.margin, alone.arm)) / alone.arm.requests
+    within = np.array(alone.row[len(WORSE) + 1 : -1])
     return forecast.first((within,), (growth,), lambda only: only[0], needed(policy)[1])

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from . import blocks, records
+from . import blocks
+from .maths import FLOATS
 from .records import Row
 
 
@@ -60,14 +59,14 @@ def after(blocked: Blocked, block: Block, *, ratio: float, block_s: float) -> Bl
     ended = [b for b in known.values() if block.since_s - b.since_s >= block_s or b.epoch < newest]
     if not ended:
         return replace(blocked, open=tuple(known.values()))
-    evidence = records.unpack([blocked.row], blocks.RECORD) if blocked.row else blocks.fresh()
+    evidence = blocks.RECORD.of(FLOATS, blocked.row or blocks.FRESH)
     rest_until_s = blocked.rest_until_s
     for b in ended:
         if b.since_s < rest_until_s:
             continue
-        tally = [np.array([float(count)]) for count in (b.tally.n1, b.tally.x1, b.tally.n0, b.tally.x0)]
+        tally = [float(count) for count in (b.tally.n1, b.tally.x1, b.tally.n0, b.tally.x0)]
         blocks.update(evidence, ratio, *tally)
-        if blocks.surprising(ratio, *tally).any():
+        if blocks.surprising(FLOATS, ratio, *tally):
             rest_until_s = b.since_s + 2.0 * block_s
     kept = tuple(b for b in known.values() if b not in ended)
-    return replace(blocked, row=records.pack(evidence)[0], open=kept, rest_until_s=rest_until_s)
+    return replace(blocked, row=evidence.numbers(), open=kept, rest_until_s=rest_until_s)

@@ -8,49 +8,71 @@ The result is a process for one threshold A. Called by `counts`, before the wind
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
+from math import log
+
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from .bet import Counts
-
-Floats = NDArray[np.float64]
+from .bet import Bet, Window
+from .maths import Floats, Maths, N
 
 MOST_BAD = 300  # with more bad requests in one window the law is not worked out: the overshoot is small beside them
 DEEP = 7.0  # below A by more than this factor's logarithm, one window hardly reaches it
 
 
-def log_boost(log_atoms: Floats, log_cash: Floats, times: Floats, ratio: float, window: Counts, log_cap: Floats) -> Floats:
-    """Logarithm of b for each row, shape (R,), zero where it is not worth while.
+def log_boost(
+    maths: Maths[N],
+    log_atoms: list[N],
+    log_cash: N,
+    times: Sequence[float],
+    ratio: float,
+    bets: Bet[N],
+    window: Window[N],
+    log_cap: N,
+) -> N:
+    """Logarithm of b, zero where it is not worth while.
 
-    log_atoms (R, J), log_cash (R,): the wealth before the window. times (J,): the alternatives. ratio: the null p1 = ratio * p0; one has
-    the hypergeometric law, others the binomial one. window: counts of shape (R, 1). log_cap (R,): logarithm of A.
+    log_atoms, log_cash: the wealth before the window. times: the alternatives. ratio: the null p1 = ratio * p0; one has the hypergeometric
+    law, others the binomial one. bets: on these alternatives. log_cap: logarithm of A.
     """
-    bad = (window.x1 + window.x0)[:, 0]
-    top = log_atoms.max(axis=1)
-    near = (bad > 0.0) & (bad <= MOST_BAD) & (top < log_cap) & (np.maximum(top, log_cash) >= log_cap - DEEP)
-    boosts = np.zeros(len(bad))
-    if not near.any():
-        return boosts
-    n1, n0 = window.n1[near, 0], window.n0[near, 0]
-    share, log_times, bad = n1 / (n1 + n0), np.log(times), bad[near]
+    bad = window.x1 + window.x0
+    top = reduce(maths.maximum, log_atoms)
+    # the most that the window may bring, if all bad requests were the challenger's: A is out of reach for a sum of parts below its part
+    best = reduce(maths.maximum, [atom + bad * won for atom, won in zip(log_atoms, bets.challenger_bad, strict=True)])
+    near = (bad > 0.0) & (bad <= MOST_BAD) & (top < log_cap) & (best >= log_cap - log(len(log_atoms) + 1.0))
+    near = near & (maths.maximum(top, log_cash) >= log_cap - DEEP)
+    if not maths.some(near):
+        return 0.0 * top
+    at = np.flatnonzero(near)
+    others = [log_cash, log_cap, window.n1, window.n0, bad]
+    table = maths.rows(log_atoms + others)
+    boosts = np.zeros((len(table), 1))
+    boosts[at, 0] = _boosts(table[at, :-5], np.array(times), ratio, *table[at, -5:].T)
+    return maths.numbers(boosts)[0]
+
+
+def _boosts(
+    log_atoms: Floats, times: Floats, ratio: float, log_cash: Floats, log_cap: Floats, n1: Floats, n0: Floats, bad: Floats
+) -> Floats:
+    """By row, shape (R,). log_atoms (R, J), times (J,), the others (R,)."""
+    share, log_times = n1 / (n1 + n0), np.log(times)
     base = share * ratio + (1.0 - share)
     likelier = np.log((share[:, None] * (ratio * times) + (1.0 - share[:, None])) / base[:, None])
-    settled = log_atoms[near] - log_cap[near, None] - bad[:, None] * likelier
-    if not ((settled + bad[:, None] * log_times).max(axis=1) >= -1.0).any():  # it cannot get there in this window
-        return boosts
+    settled = log_atoms - log_cap[:, None] - bad[:, None] * likelier
     numbers = np.arange(bad.max() + 1.0)
     law = _log_law(numbers, bad[:, None], n1[:, None], n0[:, None], ratio)
     grown = settled[:, :, None] + log_times[:, None] * numbers
-    cash = np.exp(log_cash[near] - log_cap[near])
+    cash = np.exp(log_cash - log_cap)
     chance, worth = np.exp(law), np.exp(np.minimum(grown, 300.0)).sum(axis=1) + cash[:, None]  # in units of A
-    before = np.exp(log_atoms[near] - log_cap[near, None]).sum(axis=1) + cash
+    before = np.exp(log_atoms - log_cap[:, None]).sum(axis=1) + cash
     reached = chance[:, ::-1].cumsum(axis=1)[:, ::-1]  # P(X >= x)
     beyond = np.concatenate([reached[:, 1:], np.zeros((len(bad), 1))], axis=1)  # P(X >= x + 1)
     below = (chance * worth).cumsum(axis=1)  # E[M; X <= x]
     candidates = np.where(below > 1e-200, (before[:, None] - beyond) / np.maximum(below, 1e-200), 0.0)
-    boosts[near] = np.where(before < 1.0, np.log(np.maximum(candidates.max(axis=1), 1.0)), 0.0)
-    return boosts
+    found: Floats = np.where(before < 1.0, np.log(np.maximum(candidates.max(axis=1), 1.0)), 0.0)
+    return found
 
 
 def _log_law(numbers: Floats, bad: Floats, n1: Floats, n0: Floats, ratio: float) -> Floats:

@@ -1,6 +1,6 @@
 """The kernel of the guards that count bad requests: is the rate of bad ones higher on the challenger, and is it low enough?
 
-One row per rollout; `error_rate` and `quality` bring the alternatives. Four processes share a row's wealth arithmetic:
+`error_rate` and `quality` bring the alternatives. Four processes share the arithmetic:
 
     worse, by ratio       refutes p1 <= tolerance_ratio * p0          within, by ratio       refutes p1 >= margin_ratio * p0
     worse, by points      refutes p1 <= p0 + tolerance                within, by points      refutes p1 >= p0 + margin
@@ -10,24 +10,20 @@ It is too bad if it is beyond both margins, so the wealth of both processes toge
 moves to the wider margin as the past tells which that is (`lean`).
 
 Each bets on the arm, given the outcome (`bet`), with the realised share of the window; judge.md sections 2, 3 and 8. Rollback evidence keeps
-cash for regressions that start late (`wealth.kept`), and the process by ratio loses no overshoot at its threshold (`boost`).
+cash for regressions that start late (`wealth`), and the process by ratio loses no overshoot at its threshold (`boost`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from math import log
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import gammaincc
+from typing import ClassVar, Protocol
 
 from . import bet, boost, wealth
-from .records import HEAD, Records
+from .maths import FLOATS, N, Truth
+from .records import Record, Row
 
-Floats = NDArray[np.float64]
 LOG2 = log(2.0)
 
 
@@ -47,7 +43,7 @@ class Limits(Protocol):
 @dataclass(frozen=True)
 class Bets:
     """What is bet on. worse: how many times beyond the tolerance the true ratio may be. within: true ratios, of which the last is
-    taken relative to the margin's middle (see `ratios`). fewer: how many times rarer bad requests are than with the margin added.
+    taken relative to the margin's middle (see `_supposed`). fewer: how many times rarer bad requests are than with the margin added.
     known_from: past rate of bad requests from which healthy requests are bet on as well."""
 
     worse: tuple[float, ...]
@@ -56,164 +52,153 @@ class Bets:
     fewer: tuple[float, ...] = (0.9, 0.7, 0.45, 0.25, 0.1)
     known_from: float = 0.1
 
-    def record(self) -> np.dtype[np.void]:
-        """log_atoms: the wealth on each alternative of worse by ratio, worse by points, within by ratio and within by points, and the
-        cash last. age: requests that the cash has seen. requests / bad: of both arms so far. log_boost: what removing the
-        overshoot has added to worse by ratio."""
-        atoms = 2 * len(self.worse) + len(self.within_weights) + len(self.fewer) + 1
-        return np.dtype(
-            [*HEAD, ("log_atoms", "f8", (atoms,)), ("age", "f8"), ("requests", "f8"), ("bad", "f8"), ("log_boost", "f8")]
-        )
+    @cached_property
+    def log_weights(self) -> tuple[float, ...]:
+        return tuple(log(weight) for weight in self.worse_weights)
+
+    @cached_property
+    def fresh(self) -> Row:
+        """A record of a rollout about which nothing is known: head, atoms (worse by ratio, worse by points, within by ratio, within by
+        points, cash), and the four fields after them."""
+        worse = [log((1.0 - wealth.CASH) * weight) for weight in self.worse_weights]
+        within = [log(weight) for weight in self.within_weights]
+        fewer = [-log(len(self.fewer))] * len(self.fewer)
+        return (*[0.0] * 4, *worse, *worse, *within, *fewer, log(wealth.CASH), *[0.0] * Known.TAIL)
+
+
+@dataclass(slots=True)
+class Known(Record[N]):
+    """requests / bad: of both arms so far. log_boost: what removing the overshoot has added to worse by ratio."""
+
+    requests: N
+    bad: N
+    log_boost: N
+
+    TAIL: ClassVar[int] = 4
+
+    def numbers(self) -> tuple[N, ...]:
+        return Record.numbers(self) + (self.requests, self.bad, self.log_boost)  # noqa: RUF005 - mypy loses the type
+
+    def processes(self, bets: Bets) -> tuple[list[N], list[N], list[N], list[N]]:
+        """The wealth on each alternative: worse by ratio and by points, within by ratio and by points."""
+        worse, within, atoms = len(bets.worse), 2 * len(bets.worse) + len(bets.within_weights), self.log_atoms
+        return atoms[:worse], atoms[worse : 2 * worse], atoms[2 * worse : within], atoms[within:-1]
 
 
 KNOWN_REQUESTS = 200.0  # the past rate of bad requests is a guess before
 LEAN_AT_MOST = 0.98  # of the promotion wealth on the margin that is thought to be the wider
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What follows from the bets and the limits alone. base / times: the ratio that each process by ratio refutes, and how many times it
-    the alternatives are; worse first, then within. excess / fewer: the same by points, the excess as a part of one."""
-
-    base: Floats
-    times: Floats
-    excess: Floats
-    fewer: Floats
-    log_worse_weights: Floats
+def _supposed(margin_ratio: float) -> tuple[float, ...]:
+    """True ratios within the margin, relative to it; most likely the versions are equal."""
+    return 1.0 / margin_ratio, (1.0 + margin_ratio) / 2.0 / margin_ratio, 0.7 / margin_ratio, 0.4 / margin_ratio
 
 
-@lru_cache(maxsize=256)
-def _plan(bets: Bets, tolerance_ratio: float, tolerance_pct: float, margin_ratio: float, margin_pct: float) -> _Plan:
-    worse, within, fewer = len(bets.worse), len(bets.within_weights), len(bets.fewer)
-    supposed = np.array([1.0, (1.0 + margin_ratio) / 2.0, 0.7, 0.4])  # true ratios; most likely the versions are equal
-    return _Plan(
-        base=np.repeat([tolerance_ratio, margin_ratio], [worse, within]),
-        times=np.concatenate([bets.worse, supposed / margin_ratio]),
-        excess=np.repeat([tolerance_pct / 100.0, margin_pct / 100.0], [worse, fewer]),
-        fewer=np.concatenate([bets.worse, bets.fewer]),
-        log_worse_weights=np.log(np.tile(bets.worse_weights, 2)),
-    )
+def update(known: Known[N], bets: Bets, limits: Limits, n1: N, x1: N, n0: N, x0: N, *, log_cap: float) -> None:
+    """One window, in place: n requests, x of them bad, of the challenger (1) and the champion (0).
 
-
-def fresh(bets: Bets, size: int = 1) -> Records:
-    """Records of `size` rollouts about which nothing is known."""
-    records: Records = np.zeros(size, bets.record())
-    uniform = np.full(len(bets.fewer), 1.0 / len(bets.fewer))
-    worse = (1.0 - wealth.CASH) * np.array(bets.worse_weights)
-    records["log_atoms"] = np.log(np.concatenate([worse, worse, bets.within_weights, uniform, [wealth.CASH]]))
-    return records
-
-
-def update(
-    records: Records, bets: Bets, limits: Limits, n1: Floats, x1: Floats, n0: Floats, x0: Floats, *, log_cap: float
-) -> None:
-    """One window for each row, in place: n requests, x of them bad, of the challenger (1) and the champion (0), each of shape (R,).
-
-    log_cap: natural logarithm of what the decision has to reach. Rows with an empty arm stay as they are.
+    log_cap: natural logarithm of what the decision has to reach. Where an arm is empty nothing changes.
     """
+    maths = known.maths
     both = (n1 > 0.0) & (n0 > 0.0)
-    if not both.all():
-        some = records[both]
-        if some.size:
-            update(some, bets, limits, n1[both], x1[both], n0[both], x0[both], log_cap=log_cap)
-            records[both] = some
+    if not maths.some(both):
         return
-    plan = _plan(bets, limits.tolerance_ratio, limits.tolerance_pct, limits.margin_ratio, limits.margin_pct)
-    worse, ratios = len(bets.worse), len(plan.base)
-    atoms = records["log_atoms"]
-    wealth.invest(atoms[:, : 2 * worse], atoms[:, -1], records["age"], n1, plan.log_worse_weights)
-    share = (n1 / (n1 + n0))[:, None]
-    window = bet.Counts(n1[:, None], x1[:, None], n0[:, None], x0[:, None])
-    by_ratio = bet.on_ratio(plan.times, plan.base, share)
-    factors = by_ratio.log_factors(window)
-    known = _known(records, bets)
-    rare = ~known
-    if rare.any():
-        _boost(records, bets, limits.tolerance_ratio, window, log_cap, rare)
-    if known.any():
-        rate = ((records["bad"] + 0.5) / (records["requests"] + 1.0))[:, None]
-        factors[known] = bet.on_known_ratio(plan.times, plan.base, share, rate).log_factors(window)[known]
-    points = bet.on_excess(plan.fewer, plan.excess, share).log_factors(window)
-    atoms[:, :worse] += factors[:, :worse]
-    atoms[:, worse : 2 * worse] += points[:, :worse]
-    atoms[:, 2 * worse : worse + ratios] += factors[:, worse:]
-    atoms[:, worse + ratios : -1] += points[:, worse:]
-    requests = records["requests"]
-    older = np.frexp(requests / KNOWN_REQUESTS)[1]
-    requests += n1 + n0
-    records["bad"] += x1 + x0
-    learned = (requests >= KNOWN_REQUESTS) & (np.frexp(requests / KNOWN_REQUESTS)[1] > older)
-    if learned.any():
-        lean(records, bets, limits, learned)
-    _settle(records, bets, limits)
+    if not maths.every(both):
+        n1, x1, n0, x0 = (maths.where(both, each, 0.0) for each in (n1, x1, n0, x0))
+    window = bet.Window(n1, x1, n0, x0, maths.where(both, n1 / maths.maximum(n1 + n0, 1.0), 0.5))
+    known.log_atoms = _bet(known, bets, limits, window, log_cap)
+    older = maths.doublings(known.requests / KNOWN_REQUESTS)
+    known.requests = known.requests + (window.n1 + window.n0)
+    known.bad = known.bad + (window.x1 + window.x0)
+    learned = (known.requests >= KNOWN_REQUESTS) & (maths.doublings(known.requests / KNOWN_REQUESTS) > older)
+    if maths.some(learned):
+        lean(known, bets, limits, learned)
+    _settle(known, bets, limits)
 
 
-def _known(records: Records, bets: Bets) -> NDArray[np.bool_]:
-    """Where bad requests are so frequent that the healthy ones tell something too."""
-    requests = records["requests"]
-    known: NDArray[np.bool_] = (requests >= KNOWN_REQUESTS) & (records["bad"] > bets.known_from * requests)
-    return known
+def _bet(known: Known[N], bets: Bets, limits: Limits, window: bet.Window[N], log_cap: float) -> list[N]:
+    """The wealth after a window."""
+    maths, share, middle = known.maths, window.share, len(bets.worse)
+    worse, points, within, fewer = known.processes(bets)
+    released, cash, known.age = wealth.release(maths, known.log_atoms[-1], known.age, window.n1)
+    worse, points = (wealth.spread(maths, atoms, released, bets.log_weights) for atoms in (worse, points))
+    frequent = (known.requests >= KNOWN_REQUESTS) & (known.bad > bets.known_from * known.requests)
+    by_ratio: list[N] = []
+    if not maths.every(frequent):
+        more = bet.on_ratio(maths, bets.worse, limits.tolerance_ratio, share)
+        fewer_times = bet.on_ratio(maths, _supposed(limits.margin_ratio), limits.margin_ratio, share)
+        boosted = boost.log_boost(
+            maths, worse, cash, bets.worse, limits.tolerance_ratio, more, window, log_cap - known.log_boost
+        )
+        known.log_boost = known.log_boost + maths.where(frequent, 0.0, boosted)
+        by_ratio = more.log_factors(window) + fewer_times.log_factors(window)
+    if maths.some(frequent):
+        told = _on_known_ratio(known, bets, limits, window)
+        by_ratio = [maths.where(frequent, *both) for both in zip(told, by_ratio or told, strict=True)]
+    by_points = bet.on_excess(maths, bets.worse, limits.tolerance_pct / 100.0, share).log_factors(window)
+    by_points += bet.on_excess(maths, bets.fewer, limits.margin_pct / 100.0, share).log_factors(window)
+    factors = by_ratio[:middle] + by_points[:middle] + by_ratio[middle:] + by_points[middle:]
+    found = wealth.won(worse + points + within + fewer, factors)
+    found.append(cash)
+    return found
 
 
-def _boost(records: Records, bets: Bets, ratio: float, window: bet.Counts, log_cap: float, rare: NDArray[np.bool_]) -> None:
-    """Take the overshoot out of worse by ratio, before the window's counts are looked at other than by their sum."""
-    worse, atoms = len(bets.worse), records["log_atoms"]
-    lifted = boost.log_boost(
-        atoms[:, :worse],
-        atoms[:, -1],
-        np.array(bets.worse),
-        ratio,
-        window,
-        log_cap - records["log_boost"],
-    )
-    records["log_boost"] += np.where(rare, lifted, 0.0)
+def _on_known_ratio(known: Known[N], bets: Bets, limits: Limits, window: bet.Window[N]) -> list[N]:
+    """The factors by ratio, worse and within, where bad requests are so frequent that the healthy ones tell something too."""
+    rate = (known.bad + 0.5) / (known.requests + 1.0)
+    found: list[N] = []
+    for times, ratio in ((bets.worse, limits.tolerance_ratio), (_supposed(limits.margin_ratio), limits.margin_ratio)):
+        found += bet.on_known_ratio(known.maths, times, ratio, window.share, rate).log_factors(window)
+    return found
 
 
-def lean(records: Records, bets: Bets, limits: Limits, learned: NDArray[np.bool_]) -> None:
+def lean(known: Known[N], bets: Bets, limits: Limits, learned: Truth) -> None:
     """Move promotion wealth to the margin that is likelier the wider, at every doubling of what is known: past the wider one the
     version is too bad, so that is the one to refute. A bet may be moved any time before the counts it is on; under "beyond both margins"
     both processes are fair. The likelihood is that of a Gamma posterior (Jeffreys) of the rate of bad requests."""
-    worse, within = 2 * len(bets.worse), len(bets.within_weights)
-    atoms = records["log_atoms"]
-    sums = wealth.log_sums(atoms[learned, worse:-1], [0, within])
+    maths = known.maths
+    _, _, within, fewer = known.processes(bets)
+    by_ratio, by_points = maths.log_sum(within), maths.log_sum(fewer)
     widths_meet = limits.margin_pct / 100.0 / (limits.margin_ratio - 1.0)
-    wider = gammaincc(records["bad"][learned] + 0.5, widths_meet * records["requests"][learned])
-    wish = np.clip(wider, 1.0 - LEAN_AT_MOST, LEAN_AT_MOST)
-    ratio, points = sums[:, 0], sums[:, 1]
-    gap, wished = points - ratio, np.log((1.0 - wish) / wish)
-    gap = np.where(wish > 0.5, np.minimum(gap, wished), np.maximum(gap, wished))  # what is won already stays where it is
-    total = np.logaddexp(ratio, points)
-    parts = np.stack([total - np.logaddexp(0.0, gap) - ratio, total - np.logaddexp(0.0, -gap) - points], axis=1)
-    lengths = [within, len(bets.fewer)]
-    atoms[learned, worse:-1] += np.repeat(parts, lengths, axis=1)
+    wider = maths.survival(known.bad + 0.5, widths_meet * known.requests)
+    wish = maths.minimum(maths.maximum(wider, 1.0 - LEAN_AT_MOST), LEAN_AT_MOST)
+    gap, wished = by_points - by_ratio, maths.log((1.0 - wish) / wish)
+    # what is won already stays where it is
+    gap = maths.where(wish > 0.5, maths.minimum(gap, wished), maths.maximum(gap, wished))
+    total, nothing = maths.log_add(by_ratio, by_points), 0.0 * gap
+    ratio_gain = maths.where(learned, total - maths.log_add(nothing, gap) - by_ratio, 0.0)
+    points_gain = maths.where(learned, total - maths.log_add(nothing, -gap) - by_points, 0.0)
+    within, fewer = [atom + ratio_gain for atom in within], [atom + points_gain for atom in fewer]
+    known.log_atoms[2 * len(bets.worse) : -1] = within + fewer
 
 
-def _settle(records: Records, bets: Bets, limits: Limits) -> None:
-    """The head of each record from its wealth."""
-    atoms, worse, within = records["log_atoms"], len(bets.worse), len(bets.within_weights)
-    starts = [0, worse, 2 * worse, 2 * worse + within, atoms.shape[1] - 1]
-    sums = wealth.log_sums(atoms, starts)
-    relative = np.logaddexp(sums[:, 0], sums[:, 4])
-    boosted = relative + records["log_boost"]
+def _settle(known: Known[N], bets: Bets, limits: Limits) -> None:
+    """What the wealth says."""
+    maths, cash = known.maths, known.log_atoms[-1]
+    worse, points, within, fewer = known.processes(bets)
+    worse.append(cash)
+    points.append(cash)
+    relative = maths.log_sum(worse)
+    boosted = relative + known.log_boost
     if limits.tolerance_pct > 0.0:
-        absolute = np.logaddexp(sums[:, 1], sums[:, 4])
-        relative, boosted = np.minimum(relative, absolute), np.minimum(boosted, absolute)
-    records["rollback"] = relative
-    records["decision"] = boosted
-    records["peak"] = np.maximum(records["peak"], boosted)
-    records["promotion"] = np.logaddexp(sums[:, 2], sums[:, 3]) - LOG2
+        absolute = maths.log_sum(points)
+        relative, boosted = maths.minimum(relative, absolute), maths.minimum(boosted, absolute)
+    known.rollback, known.decision = relative, boosted
+    known.peak = maths.maximum(known.peak, boosted)
+    known.promotion = maths.log_sum(within + fewer) - LOG2
 
 
 def growth(
     bets: Bets, limits: Limits, champion_rate: float, challenger_rate: float, share: float, pooled: float
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Expected logarithm of the factors per challenger request, of each process in the order of the atoms; for forecasts."""
-    plan = _plan(bets, limits.tolerance_ratio, limits.tolerance_pct, limits.margin_ratio, limits.margin_pct)
-    worse = len(bets.worse)
-    if pooled > bets.known_from:
-        by_ratio = bet.on_known_ratio(plan.times, plan.base, np.array([[share]]), np.array([[pooled]]))
-    else:
-        by_ratio = bet.on_ratio(plan.times, plan.base, share)
-    ratio = by_ratio.growth(champion_rate, challenger_rate, share).ravel()
-    points = bet.on_excess(plan.fewer, plan.excess, share).growth(champion_rate, challenger_rate, share).ravel()
-    return ratio[:worse], points[:worse], ratio[worse:], points[worse:]
+) -> tuple[list[float], ...]:
+    """Expected logarithm of the factors per challenger request, of each of the `processes`; for forecasts."""
+    one = bet.expected(champion_rate, challenger_rate, share)
+    by_ratio, by_points = [], []
+    for times, ratio in ((bets.worse, limits.tolerance_ratio), (_supposed(limits.margin_ratio), limits.margin_ratio)):
+        if pooled > bets.known_from:
+            by_ratio.append(bet.on_known_ratio(FLOATS, times, ratio, share, pooled).log_factors(one))
+        else:
+            by_ratio.append(bet.on_ratio(FLOATS, times, ratio, share).log_factors(one))
+    for times, points in ((bets.worse, limits.tolerance_pct), (bets.fewer, limits.margin_pct)):
+        by_points.append(bet.on_excess(FLOATS, times, points / 100.0, share).log_factors(one))
+    return by_ratio[0], by_points[0], by_ratio[1], by_points[1]

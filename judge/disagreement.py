@@ -1,41 +1,52 @@
 """Of the pairs that both versions answered and only one got wrong: does the challenger lose too many?
 
 Which of the two is wrong is a coin toss between equal versions (McNemar), so a pair that only one got right is a request that bets on its
-arm at a share of one half. One row per rollout; lost and won pairs in, judge.md section 7.
+arm at a share of one half. Lost and won pairs in, judge.md section 7.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from math import log
 
 from . import bet, wealth
-from .bet import Floats
+from .maths import COLUMNS, Floats, N
 from .policy import DisagreementGuard
-from .records import HEAD, Records
+from .records import Record, Row, columns
 
-TIMES = np.array([1.15, 1.4, 2.0, 4.0])  # odds of losing a pair, times those tolerated
-WEIGHTS = np.array([0.3, 0.35, 0.25, 0.1])
-SUPPOSED = np.array([1.0, 0.8, 0.5])  # true odds, most likely even
-SUPPOSED_WEIGHTS = np.array([0.6, 0.25, 0.15])
+TIMES = (1.15, 1.4, 2.0, 4.0)  # odds of losing a pair, times those tolerated
+WEIGHTS = (0.3, 0.35, 0.25, 0.1)
+SUPPOSED = (1.0, 0.8, 0.5)  # true odds, most likely even
+SUPPOSED_WEIGHTS = (0.6, 0.25, 0.15)
 HALF = 0.5
 
-RECORD = np.dtype([*HEAD, ("log_atoms", "f8", (len(TIMES) + 1 + len(SUPPOSED),)), ("age", "f8")])
+RECORD = Record
+_LOG_WEIGHTS = tuple(log(weight) for weight in WEIGHTS)
+FRESH: Row = (
+    *[0.0] * 4,
+    *(log(1.0 - wealth.CASH) + weight for weight in _LOG_WEIGHTS),
+    *(log(weight) for weight in SUPPOSED_WEIGHTS),
+    log(wealth.CASH),
+    0.0,
+)
 
 
-def fresh(_guard: DisagreementGuard, size: int = 1) -> Records:
-    found: Records = np.zeros(size, RECORD)
-    found["log_atoms"] = np.log(np.concatenate([(1.0 - wealth.CASH) * WEIGHTS, [wealth.CASH], SUPPOSED_WEIGHTS]))
-    return found
+def fresh(size: int) -> Record[Floats]:
+    """Of a batch of rollouts about which nothing is known."""
+    return RECORD.of(COLUMNS, columns(FRESH, size))
 
 
-def update(known: Records, guard: DisagreementGuard, lost: Floats, won: Floats, *, log_cap: float) -> None:  # noqa: ARG001 - as all kernels
-    """Pairs that only the challenger got wrong, and only the champion, for each row, shape (R,)."""
-    worse, atoms = len(TIMES), known["log_atoms"]
-    wealth.invest(atoms[:, :worse], atoms[:, worse], known["age"], lost + won, np.log(WEIGHTS))
-    window = bet.Counts(lost[:, None], lost[:, None], won[:, None], won[:, None])
-    atoms[:, :worse] += bet.on_ratio(TIMES, guard.tolerance_ratio, HALF).log_factors(window)
-    atoms[:, worse + 1 :] += bet.on_ratio(SUPPOSED / guard.margin_ratio, guard.margin_ratio, HALF).log_factors(window)
-    sums = wealth.log_sums(atoms, [0, worse + 1])
-    known["rollback"] = known["decision"] = sums[:, 0]
-    known["peak"] = np.maximum(known["peak"], sums[:, 0])
-    known["promotion"] = sums[:, 1]
+def update(known: Record[N], guard: DisagreementGuard, lost: N, won: N, *, log_cap: float) -> None:  # noqa: ARG001 - as all kernels
+    """Pairs that only the challenger got wrong, and only the champion."""
+    maths, middle = known.maths, len(TIMES)
+    half = 0.0 * lost + HALF
+    window = bet.Window(lost, lost, won, won, half)
+    released, cash, known.age = wealth.release(maths, known.log_atoms[-1], known.age, lost + won)
+    worse = wealth.spread(maths, known.log_atoms[:middle], released, _LOG_WEIGHTS)
+    factors = bet.on_ratio(maths, TIMES, guard.tolerance_ratio, half).log_factors(window)
+    supposed = [each / guard.margin_ratio for each in SUPPOSED]
+    factors += bet.on_ratio(maths, supposed, guard.margin_ratio, half).log_factors(window)
+    known.log_atoms = wealth.won(worse + known.log_atoms[middle:-1], factors)
+    known.promotion = maths.log_sum(known.log_atoms[middle:])
+    known.log_atoms.append(cash)
+    known.rollback = known.decision = maths.log_sum(known.log_atoms[:middle] + known.log_atoms[-1:])
+    known.peak = maths.maximum(known.peak, known.decision)

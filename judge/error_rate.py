@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from . import counts
-from .counts import Floats
+from .counts import Known
+from .maths import COLUMNS, Floats, N
 from .policy import ErrorRateGuard
-from .records import Records
+from .records import columns
 
 # How many times worse than tolerated, and the part of the wealth that bets on it.
 BETS = counts.Bets(
     worse=(1.5, 2.5, 5.0, 10.0, 30.0, 100.0),
     worse_weights=(0.25, 0.25, 0.20, 0.15, 0.10, 0.05),
 )
-RECORD = BETS.record()
+RECORD, FRESH = counts.Known, BETS.fresh
 
 
-def fresh(_guard: ErrorRateGuard, size: int = 1) -> Records:
-    return counts.fresh(BETS, size)
+def fresh(size: int) -> Known[Floats]:
+    """Of a batch of rollouts about which nothing is known."""
+    return RECORD.of(COLUMNS, columns(FRESH, size))
 
 
-def update(records: Records, guard: ErrorRateGuard, n1: Floats, x1: Floats, n0: Floats, x0: Floats, *, log_cap: float) -> None:
-    """One window for each row: requests n and errors x of the challenger (1) and the champion (0), shape (R,)."""
-    counts.update(records, BETS, guard, n1, x1, n0, x0, log_cap=log_cap)
+def update(known: Known[N], guard: ErrorRateGuard, n1: N, x1: N, n0: N, x0: N, *, log_cap: float) -> None:
+    """One window: requests n and errors x of the challenger (1) and the champion (0)."""
+    counts.update(known, BETS, guard, n1, x1, n0, x0, log_cap=log_cap)

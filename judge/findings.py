@@ -12,7 +12,7 @@ from math import exp, log
 from . import fold, forecast, guards, interval, latency_report, prediction_shift, sentences, words
 from .evidence import State
 from .policy import Guard, Policy
-from .samples import Arm
+from .samples import Arm, total
 from .verdict import Effect, Finding, Label, Measure
 
 LN10 = log(10.0)
@@ -96,7 +96,7 @@ def _error_rate(policy: Policy, state: State, base: Arm, tried: Arm) -> Seen:
 
 
 def _latency(policy: Policy, state: State, base: Arm, tried: Arm) -> Seen:
-    counts = (_total(base.latency), 0), (_total(tried.latency), 0)
+    counts = (total(base.latency), 0), (total(tried.latency), 0)
     if state.latency is None or policy.latency is None:
         return Seen(*counts)
     effect, measures, more = latency_report.report(state.latency, policy, policy.latency, base.latency, tried.latency)
@@ -104,7 +104,7 @@ def _latency(policy: Policy, state: State, base: Arm, tried: Arm) -> Seen:
 
 
 def _prediction_shift(policy: Policy, state: State, base: Arm, tried: Arm) -> Seen:
-    counts = (_total(base.answers), 0), (_total(tried.answers), 0)
+    counts = (total(base.answers), 0), (total(tried.answers), 0)
     if state.prediction_shift is None or policy.prediction_shift is None:
         return Seen(*counts)
     effect, measures = prediction_shift.report(state.prediction_shift, policy.prediction_shift)
@@ -121,10 +121,6 @@ def _disagreement(_policy: Policy, _state: State, _base: Arm, tried: Arm) -> See
     pairs = tried.lost + tried.won
     ratio = tried.lost / tried.won if tried.won else None
     return Seen((pairs, tried.won), (pairs, tried.lost), Effect(ratio, None, None, "pairs lost to pairs won"))
-
-
-def _total(counts: tuple[tuple[int, int], ...]) -> int:
-    return sum(count for _, count in counts)
 
 
 def _rates(name: str, champion: tuple[int, int], challenger: tuple[int, int]) -> tuple[Measure, ...]:

@@ -12,10 +12,11 @@ from math import ceil, log
 import numpy as np
 from numpy.typing import NDArray
 
-from . import bet, counts, latency_margin, records
+from . import bet, counts, latency_margin
 from . import error_rate as error_rate_kernel
+from .maths import FLOATS
 from .policy import InvalidPolicy, LatencyGuard, Policy
-from .records import Records, Row
+from .records import Row
 from .samples import Counts
 
 Floats = NDArray[np.float64]
@@ -64,7 +65,7 @@ def latency_requests_to_pass(policy: Policy, champion: Counts, share_pct: float)
     guard, share = policy.latency, _share(share_pct)
     if guard is None or not champion:
         return 0
-    rows = records.pack(latency_margin.fresh(len(guard.quantiles_pct)))
+    rows = latency_margin.fresh(guard)
     found = latency_to_pass(policy, guard, rows, latency_margin.cuts(champion, guard), share)
     return FAR if found is None else found
 
@@ -84,11 +85,11 @@ def latency_to_pass(
     expected = at.rate * at.ratio if beyond is None else beyond
     farthest = 0
     for number in range(len(guard.quantiles_pct)):
-        rate = np.array([[at.rate[number] * (1.0 - share * (1.0 - at.ratio[number]))]])
-        times = at.ratio[number] ** latency_margin.POWERS
-        bets = bet.on_known_ratio(times, 1.0, np.array([[share]]), rate)
-        growth = bets.growth(float(at.rate[number]), float(expected[number]), share).ravel()
-        known = records.unpack([rows[number]], latency_margin.RECORD)["log_atoms"][0]
+        own, ratio = float(at.rate[number]), float(at.ratio[number])
+        times = [ratio**power for power in latency_margin.POWERS]
+        bets = bet.on_known_ratio(FLOATS, times, 1.0, share, own * (1.0 - share * (1.0 - ratio)))
+        growth = np.array(bets.log_factors(bet.expected(own, float(expected[number]), share)))
+        known = np.array(latency_margin.log_atoms(rows[number]))
         found = first((known,), (growth,), lambda only: only[0], -log(policy.beta))
         if found is None:
             return None
@@ -100,22 +101,19 @@ WELL_KNOWN_REQUESTS = 1e6
 
 
 def _parts(policy: Policy, row: Row, champion_rate: float, challenger_rate: float, share: float) -> list[tuple[Floats, Floats]]:
-    """Of each process of `counts`, in the order of its atoms: the wealth now and its growth per challenger request."""
-    known = records.unpack([row], error_rate_kernel.RECORD) if row else _leaning(policy, champion_rate)
+    """Of each process of `counts`: the wealth now and its growth per challenger request."""
+    kernel, guard = error_rate_kernel, policy.error_rate
+    known = kernel.RECORD.of(FLOATS, row) if row else _leaning(policy, champion_rate)
     pooled = share * challenger_rate + (1.0 - share) * champion_rate
-    growths = counts.growth(error_rate_kernel.BETS, policy.error_rate, champion_rate, challenger_rate, share, pooled)
-    atoms, found, start = known["log_atoms"][0], [], 0
-    for growth in growths:
-        found.append((atoms[start : start + len(growth)], growth))
-        start += len(growth)
-    return found
+    growths = counts.growth(kernel.BETS, guard, champion_rate, challenger_rate, share, pooled)
+    return [(np.array(atoms), np.array(by)) for atoms, by in zip(known.processes(kernel.BETS), growths, strict=True)]
 
 
-def _leaning(policy: Policy, rate: float) -> Records:
-    """A fresh record whose promotion wealth is where it will go once this rate is known."""
-    known = error_rate_kernel.fresh(policy.error_rate)
-    known["requests"], known["bad"] = WELL_KNOWN_REQUESTS, rate * WELL_KNOWN_REQUESTS
-    counts.lean(known, error_rate_kernel.BETS, policy.error_rate, np.array([True]))
+def _leaning(policy: Policy, rate: float) -> counts.Known[float]:
+    """Nothing known but this rate, with the promotion wealth where it will go then."""
+    known = error_rate_kernel.RECORD.of(FLOATS, error_rate_kernel.FRESH)
+    known.requests, known.bad = WELL_KNOWN_REQUESTS, rate * WELL_KNOWN_REQUESTS
+    counts.lean(known, error_rate_kernel.BETS, policy.error_rate, learned=True)
     return known
 
 

@@ -16,11 +16,12 @@ from typing import cast
 
 import numpy as np
 
-from . import bins, blocking, disagreement, error_rate, latency, prediction_shift, quality, records
+from . import bins, blocking, disagreement, error_rate, latency, prediction_shift, quality
 from .blocking import Block, Tally
 from .evidence import State
+from .maths import FLOATS
 from .policy import Action, ErrorRateGuard, Guard, LatencyGuard, Mode, Policy, PredictionShiftGuard
-from .records import Row
+from .records import Record, Row
 from .samples import Arm, Window
 
 _COUNTED: dict[str, ModuleType] = {"error_rate": error_rate, "quality": quality, "disagreement": disagreement}
@@ -30,7 +31,7 @@ KNOWN_REQUESTS = 200  # so many champion requests fix that quantile
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Natural logarithms of a guard's evidence; fields as in `records.HEAD`."""
+    """Natural logarithms of a guard's evidence; fields as in `records.Record`."""
 
     rollback: float = 0.0
     decision: float = 0.0
@@ -112,9 +113,9 @@ def _tables(name: str, champion: Arm, challenger: Arm) -> tuple[int, ...]:
 
 
 def _counted(row: Row, kernel: ModuleType, guard: Guard, tables: tuple[int, ...], log_cap: float) -> Row:
-    known = records.unpack([row], kernel.RECORD) if row else kernel.fresh(guard)
-    kernel.update(known, guard, *(np.array([float(count)]) for count in tables), log_cap=log_cap)
-    return records.pack(known)[0]
+    known: Record[float] = kernel.RECORD.of(FLOATS, row or kernel.FRESH)
+    kernel.update(known, guard, *map(float, tables), log_cap=log_cap)
+    return known.numbers()
 
 
 def _latency(state: State, guard: LatencyGuard, window: Window) -> State:

@@ -9,31 +9,30 @@ Called by `guards`; the kernel `update` serves many rollouts at once.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import log
 
 import numpy as np
-from numpy.typing import NDArray
 
-from . import latency_margin, records, slowdowns, wealth
+from . import latency_margin, slowdowns, wealth
+from .maths import COLUMNS, FLOATS, Floats, N
 from .policy import LatencyGuard
-from .records import HEAD, Records, Row
-from .samples import NO_COUNTS, Counts, Window, plus
+from .records import Record, Row, columns
+from .samples import NO_COUNTS, Counts, Window, plus, total
 
-Floats = NDArray[np.float64]
-
-ALTERNATIVES = len(slowdowns.WEIGHTS)
 KNOWN_REQUESTS = 100  # champion requests before anything is bet
 CHAMPION_GROWTH = 1.5  # the alternatives are built anew when the champion's past has grown so many times,
 CHALLENGER_GROWTH = 1.4  # or the challenger's
 FIRST_COMPARED = 30  # challenger requests from which they are learned from
 KEPT_REQUESTS = 200_000  # of the champion's past; more tells nothing new
 
-RECORD = np.dtype([*HEAD, ("log_atoms", "f8", (ALTERNATIVES + 1,)), ("age", "f8")])
+RECORD = Record
 _LOG_WEIGHTS = np.log(slowdowns.WEIGHTS)
+FRESH: Row = (*[0.0] * 4, *(_LOG_WEIGHTS + log(1.0 - wealth.CASH)).tolist(), log(wealth.CASH), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """row: of RECORD. margins: one row per guarded quantile (see `latency_margin`). champion / challenger: the past of both arms.
+    """row: of a Record. margins: one row per guarded quantile (see `latency_margin`). champion / challenger: the past of both arms.
     reference / compared: the part of it that the alternatives are built from."""
 
     row: Row
@@ -57,38 +56,36 @@ class Evidence:
 
     @property
     def promotion(self) -> float:
-        """Of the guarded quantile that has least."""
-        return min(row[3] for row in self.margins)
+        return latency_margin.promotion(self.margins)
 
 
-def fresh(size: int = 1) -> Records:
-    found: Records = np.zeros(size, RECORD)
-    found["log_atoms"] = np.log(np.append((1.0 - wealth.CASH) * slowdowns.WEIGHTS, wealth.CASH))
-    return found
+def fresh(size: int) -> Record[Floats]:
+    """Of a batch of rollouts about which nothing is known."""
+    return RECORD.of(COLUMNS, columns(FRESH, size))
 
 
 def opened(guard: LatencyGuard, champion: Counts = NO_COUNTS) -> Evidence:
     """Nothing known but what the champion answered before there was a challenger."""
-    margins = tuple(records.pack(latency_margin.fresh(len(guard.quantiles_pct))))
-    return _rebuilt(Evidence(records.pack(fresh())[0], margins, champion=champion))
+    return _rebuilt(Evidence(FRESH, latency_margin.fresh(guard), champion=champion))
 
 
-def update(known: Records, tilts: Floats, log_tilts: Floats, challenger: Floats, champion: Floats) -> None:
-    """One window for each row, in place. tilts (R or 1, J, K); counts by group of both arms (R, K)."""
+def update(known: Record[N], alternatives: slowdowns.Dictionary, challenger: Floats, champion: Floats) -> None:
+    """One window, in place; counts by group of both arms, shape (rollouts, K). Where an arm is empty nothing changes."""
+    maths = known.maths
     n1, n0 = challenger.sum(axis=1), champion.sum(axis=1)
-    both = (n1 > 0.0) & (n0 > 0.0)
     share = n1 / np.maximum(n1 + n0, 1.0)
-    pooled = (challenger + champion)[:, :, None]
-    costs = np.log1p(share[:, None, None] * (tilts - 1.0)) @ pooled
-    factors = (log_tilts @ challenger[:, :, None] - costs)[:, :, 0]
+    costs = np.log1p(share[:, None, None] * (alternatives.tilts - 1.0)) @ (challenger + champion)[:, :, None]
+    factors = challenger @ alternatives.log_tilts.T - costs[:, :, 0]
+    both = (n1 > 0.0) & (n0 > 0.0)
     if not both.all():
         n1, factors = n1 * both, factors * both[:, None]
-    atoms = known["log_atoms"]
-    wealth.invest(atoms[:, :-1], atoms[:, -1], known["age"], n1, _LOG_WEIGHTS)
-    atoms[:, :-1] += factors
-    evidence = np.logaddexp.reduce(atoms, axis=1)
-    known["rollback"] = known["decision"] = evidence
-    known["peak"] = np.maximum(known["peak"], evidence)
+    (requests,) = maths.numbers(n1[:, None])
+    released, cash, known.age = wealth.release(maths, known.log_atoms[-1], known.age, requests)
+    atoms = np.logaddexp(maths.rows(known.log_atoms[:-1]), maths.rows([released]) + _LOG_WEIGHTS) + factors
+    known.log_atoms = maths.numbers(atoms)
+    known.log_atoms.append(cash)
+    known.rollback = known.decision = maths.log_sum(known.log_atoms)
+    known.peak = maths.maximum(known.peak, known.decision)
 
 
 def after(evidence: Evidence, guard: LatencyGuard, window: Window) -> Evidence:
@@ -97,18 +94,12 @@ def after(evidence: Evidence, guard: LatencyGuard, window: Window) -> Evidence:
     if evidence.reference and champion and challenger:
         tolerated = (guard.floor_pct, guard.tolerance_pct, guard.tolerance_ms)
         alternatives = slowdowns.build(evidence.reference, evidence.compared, *tolerated)
-        own, other = slowdowns.dense(challenger)[None, :], slowdowns.dense(champion)[None, :]
-        known = records.unpack([evidence.row], RECORD)
-        update(
-            known,
-            alternatives.tilts[None, :, :],
-            alternatives.log_tilts[None, :, :],
-            alternatives.grouped(own, challenger=True),
-            alternatives.grouped(other, challenger=False),
-        )
-        margins = records.unpack(evidence.margins, latency_margin.RECORD)
-        latency_margin.update(margins, latency_margin.cuts(evidence.reference, guard), own[0], other[0])
-        evidence = replace(evidence, row=records.pack(known)[0], margins=tuple(records.pack(margins)))
+        own, other = slowdowns.dense(challenger), slowdowns.dense(champion)
+        known = RECORD.of(FLOATS, evidence.row)
+        grouped = alternatives.grouped(own, challenger=True), alternatives.grouped(other, challenger=False)
+        update(known, alternatives, *(counts[None, :] for counts in grouped))
+        margins = latency_margin.after(evidence.margins, latency_margin.cuts(evidence.reference, guard), own, other)
+        evidence = replace(evidence, row=known.numbers(), margins=margins)
     if total(evidence.champion) < KEPT_REQUESTS:
         evidence = replace(evidence, champion=plus(evidence.champion, champion))
     return _rebuilt(replace(evidence, challenger=plus(evidence.challenger, challenger)))
@@ -125,7 +116,3 @@ def _rebuilt(evidence: Evidence) -> Evidence:
         return evidence
     compared = evidence.challenger if seen1 >= FIRST_COMPARED else NO_COUNTS
     return replace(evidence, reference=evidence.champion, compared=compared)
-
-
-def total(counts: Counts) -> int:
-    return sum(count for _, count in counts)

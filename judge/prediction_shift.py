@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from . import answers, bet, interval, wealth
-from .bet import Floats
+from .maths import COLUMNS, FLOATS, Floats
 from .policy import PredictionShiftGuard
 from .records import Row
 from .samples import NO_COUNTS, Counts, Window, plus
@@ -32,7 +32,7 @@ FARTHEST = 2.3  # logarithm of the largest factor between odds that is bet on
 UNSEEN_CLASSES = 0.1  # of the weight of a class that is known: most models never answer otherwise
 SHIFTS = (0.1, 0.25)  # of the whole score, in standard deviations
 SHIFTED = 0.5  # of the wealth of an ordered guard without tolerance goes on these
-FEWER = np.array([0.9, 0.7, 0.45, 0.25, 0.1])  # as in `counts`: shares that rise by less than the margin
+FEWER = (0.9, 0.7, 0.45, 0.25, 0.1)  # as in `counts`: shares that rise by less than the margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,40 +137,38 @@ def _indicated(table: Floats, guard: PredictionShiftGuard) -> Floats:
 
 def _bet(evidence: Evidence, guard: PredictionShiftGuard, challenger: Floats, champion: Floats) -> Evidence:
     n1, n0 = float(challenger.sum()), float(champion.sum())
-    share = np.array([[n1 / (n1 + n0)]])
+    share = n1 / (n1 + n0)
     past = _tabled(plus(evidence.champion, evidence.challenger), evidence.classes, guard)
-    rates = np.clip((_indicated(past, guard) + 0.5) / (past.sum() + 1.0), 1e-6, 1.0 - 1e-6)[:, None]
-    x1, x0 = _indicated(challenger, guard)[:, None], _indicated(champion, guard)[:, None]
-    window = bet.Counts(np.full_like(x1, n1), x1, np.full_like(x0, n0), x0)
-    apart = _sizes(rates)
-    odds = np.array([guard.tolerance_odds, guard.tolerance_odds, 1.0 / guard.tolerance_odds, 1.0 / guard.tolerance_odds])
-    factors = bet.on_known_odds(apart, odds, share, rates).log_factors(window).ravel()
+    rates = np.clip((_indicated(past, guard) + 0.5) / (past.sum() + 1.0), 1e-6, 1.0 - 1e-6)
+    x1, x0 = _indicated(challenger, guard), _indicated(champion, guard)
+    window = bet.Window(np.full_like(x1, n1), x1, np.full_like(x0, n0), x0, np.full_like(x1, share))
+    odds = (guard.tolerance_odds,) * 2 + (1.0 / guard.tolerance_odds,) * 2
+    bets = bet.on_known_odds(COLUMNS, _sizes(rates), odds, window.share, rates)
+    factors = np.stack(bets.log_factors(window), axis=1).ravel()
     if _shifts(guard):
-        factors = np.append(factors, _whole(past, challenger, champion, float(share[0, 0])))
-    atoms, cash, age = np.array([evidence.log_atoms[:-1]]), np.array([evidence.log_atoms[-1]]), np.array([evidence.age])
-    wealth.invest(atoms, cash, age, np.array([n1]), np.log(_weights(guard, evidence.classes)))
-    atoms = np.append(atoms[0] + factors, cash)
-    now = float(wealth.log_sums(atoms[None, :], [0])[0, 0])
-    margins = np.array(evidence.log_margins)
-    margins += _margins(guard, share, window)
+        factors = np.append(factors, _whole(past, challenger, champion, share))
+    released, cash, age = wealth.release(FLOATS, evidence.log_atoms[-1], evidence.age, n1)
+    atoms = np.logaddexp(evidence.log_atoms[:-1], released + np.log(_weights(guard, evidence.classes))) + factors
+    atoms = np.append(atoms, cash)
+    now = FLOATS.log_sum(atoms.tolist())
+    margins = np.array(evidence.log_margins) + _margins(guard, window)
     return replace(
         evidence,
         rollback=now,
         decision=now,
         peak=max(evidence.peak, now),
-        promotion=float(wealth.log_sums(margins, [0]).min()),
+        promotion=float(COLUMNS.log_sum(list(margins.T)).min()),
         log_atoms=tuple(atoms.tolist()),
         log_margins=tuple(map(tuple, margins.tolist())),
-        age=float(age[0]),
+        age=age,
     )
 
 
-def _sizes(rates: Floats) -> Floats:
-    """Factors between odds beyond those tolerated, shape (indicators, 4): up by two sizes, down by two."""
-    sizes = np.sqrt(2.0 * log(100.0) / (np.array(TELLING) * rates * (1.0 - rates)))
-    sizes = np.exp(np.minimum(sizes, FARTHEST))
-    found: Floats = np.concatenate([sizes, 1.0 / sizes], axis=1)
-    return found
+def _sizes(rates: Floats) -> list[Floats]:
+    """Factors between odds beyond those tolerated, by indicator: up by two sizes, down by two."""
+    sizes = [np.sqrt(2.0 * log(100.0) / (telling * rates * (1.0 - rates))) for telling in TELLING]
+    up = [np.exp(np.minimum(size, FARTHEST)) for size in sizes]
+    return [*up, *(1.0 / size for size in up)]
 
 
 def _whole(past: Floats, challenger: Floats, champion: Floats, share: float) -> Floats:
@@ -184,12 +182,11 @@ def _whole(past: Floats, challenger: Floats, champion: Floats, share: float) -> 
     return found
 
 
-def _margins(guard: PredictionShiftGuard, share: Floats, window: bet.Counts) -> Floats:
+def _margins(guard: PredictionShiftGuard, window: bet.Window[Floats]) -> Floats:
     """Evidence that each share rose by less than the margin, and that it fell by less: the first with the arms exchanged."""
-    rose = bet.on_excess(FEWER, guard.margin_pct / 100.0, share).log_factors(window)
-    others = bet.Counts(window.n1, window.n1 - window.x1, window.n0, window.n0 - window.x0)
-    fell = bet.on_excess(FEWER, guard.margin_pct / 100.0, share).log_factors(others)
-    return np.concatenate([rose, fell])
+    bets = bet.on_excess(COLUMNS, FEWER, guard.margin_pct / 100.0, window.share)
+    others = bet.Window(window.n1, window.n1 - window.x1, window.n0, window.n0 - window.x0, window.share)
+    return np.concatenate([np.stack(bets.log_factors(each), axis=1) for each in (window, others)])
 
 
 def report(evidence: Evidence, guard: PredictionShiftGuard) -> tuple[Effect, tuple[Measure, ...]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from . import counts
-from .counts import Floats
+from .counts import Known
+from .maths import COLUMNS, Floats, N
 from .policy import QualityGuard
-from .records import Records
+from .records import columns
 
 # How many times worse than tolerated, and the part of the wealth that bets on it.
 BETS = counts.Bets(
@@ -13,13 +14,14 @@ BETS = counts.Bets(
     worse_weights=(0.2, 0.3, 0.25, 0.15, 0.1),
     known_from=0.0,
 )
-RECORD = BETS.record()
+RECORD, FRESH = counts.Known, BETS.fresh
 
 
-def fresh(_guard: QualityGuard, size: int = 1) -> Records:
-    return counts.fresh(BETS, size)
+def fresh(size: int) -> Known[Floats]:
+    """Of a batch of rollouts about which nothing is known."""
+    return RECORD.of(COLUMNS, columns(FRESH, size))
 
 
-def update(records: Records, guard: QualityGuard, n1: Floats, x1: Floats, n0: Floats, x0: Floats, *, log_cap: float) -> None:
-    """One window for each row: labelled requests n, wrong ones x, of the challenger (1) and the champion (0), shape (R,)."""
-    counts.update(records, BETS, guard, n1, x1, n0, x0, log_cap=log_cap)
+def update(known: Known[N], guard: QualityGuard, n1: N, x1: N, n0: N, x0: N, *, log_cap: float) -> None:
+    """One window: labelled requests n, wrong ones x, of the challenger (1) and the champion (0)."""
+    counts.update(known, BETS, guard, n1, x1, n0, x0, log_cap=log_cap)

@@ -1,31 +1,49 @@
-"""A guard's evidence about one rollout as a row of named floats, so that one rollout and a thousand are judged by the same code.
+"""A guard's evidence about one rollout, or about a batch: named numbers which its kernel changes in place.
 
-A kernel works on a structured array with one row per rollout; a single rollout is a batch of one. What is stored is the row as
-a plain tuple of floats (all finite), in the order of its dtype.
+What is stored of one rollout is a plain tuple of floats (all finite), in the order of the fields.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-Records = NDArray[np.void]  # structured, shape (rollouts,); every field is float64 or a vector of them
+from .maths import Floats, Maths, N
+
 Row = tuple[float, ...]
 
-# What every guard's record begins with, natural logarithms all: the e-value now against "tolerated"; the process that decides (the
-# same, or its overshoot-free version for one threshold); the largest value of the latter so far; the evidence for "within the margin".
-HEAD = [("rollback", "f8"), ("decision", "f8"), ("peak", "f8"), ("promotion", "f8")]
+
+@dataclass(slots=True)
+class Record(Generic[N]):
+    """Natural logarithms. rollback: the e-value now against "tolerated". decision: the process that decides, the same or its overshoot-free
+    version for one threshold. peak: the largest decision so far. promotion: the evidence for "within the margin". log_atoms: the wealth on each
+    alternative in the order of the kernel, and the cash. age: requests that the cash has seen."""
+
+    maths: Maths[N]
+    rollback: N
+    decision: N
+    peak: N
+    promotion: N
+    log_atoms: list[N]
+    age: N
+
+    TAIL: ClassVar[int] = 1  # fields after the atoms
+
+    @classmethod
+    def of(cls, maths: Maths[N], numbers: Sequence[N]) -> Self:
+        """From the numbers in order: FLOATS and a stored row, or COLUMNS and `columns`."""
+        fields: list[Any] = [*numbers[:4], list(numbers[4 : -cls.TAIL]), *numbers[-cls.TAIL :]]
+        return cls(maths, *fields)
+
+    def numbers(self) -> tuple[N, ...]:
+        """What `of` wants."""
+        head = (self.rollback, self.decision, self.peak, self.promotion)
+        return head + tuple(self.log_atoms) + (self.age,)
 
 
-def unpack(rows: Sequence[Row], dtype: np.dtype[np.void]) -> Records:
-    """Rows of stored floats as records that may be changed in place."""
-    flat: Records = np.array(rows, dtype=np.float64).view(dtype)[:, 0]
-    return flat
-
-
-def pack(records: Records) -> list[Row]:
-    """The rows to store."""
-    flat = np.ascontiguousarray(records).view(np.float64).reshape(len(records), -1)
-    return [tuple(row) for row in flat.tolist()]
+def columns(row: Row, size: int) -> list[Floats]:
+    """So many rollouts, all like this one."""
+    return [np.full(size, number) for number in row]

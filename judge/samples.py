@@ -157,14 +157,19 @@ def _since(before: Sample | None, now: Sample) -> Arm | None:
     )
 
 
+def total(counts: Counts) -> int:
+    return sum([count for _, count in counts])
+
+
 def plus(left: Counts, right: Counts) -> Counts:
     """Both together."""
     if not left or not right:
         return left or right
-    total = dict(left)
+    both = dict(left)
     for index, count in right:
-        total[index] = total.get(index, 0) + count
-    return tuple(sorted(total.items()))
+        both[index] = both.get(index, 0) + count
+    # no new bins: they ascend already
+    return tuple(both.items()) if len(both) == len(left) else tuple(sorted(both.items()))
 
 
 def minus(now: Counts, before: Counts) -> Counts | None:
@@ -172,11 +177,7 @@ def minus(now: Counts, before: Counts) -> Counts | None:
     if not before:
         return now
     known = dict(before)
-    gained: list[tuple[int, int]] = []
-    for index, count in now:
-        more = count - known.pop(index, 0)
-        if more < 0:
-            return None
-        if more:
-            gained.append((index, more))
-    return None if any(known.values()) else tuple(gained)
+    gained = tuple([(index, more) for index, count in now if (more := count - known.get(index, 0))])
+    gone = known.keys() - dict(now).keys()
+    fell = any(more < 0 for _, more in gained) or any(known[index] for index in gone)
+    return None if fell else gained

@@ -139,10 +139,10 @@ def _by_time(requests: Floats, errors: Floats, rng: np.random.Generator) -> Arms
 def _fired(policy: Policy, n1: Floats, x1: Floats, n0: Floats, x0: Floats) -> float:
     """Part of the deals in which exact bets would have rolled the challenger back."""
     cap = -log(policy.alpha * policy.weight_of("error_rate"))
-    known = error_rate.fresh(policy.error_rate, n1.shape[1])
+    known = error_rate.fresh(n1.shape[1])
     for window in range(len(n1)):
         error_rate.update(known, policy.error_rate, n1[window], x1[window], n0[window], x0[window], log_cap=cap)
-    return float((known["peak"] >= cap).mean())
+    return float((known.peak >= cap).mean())
 
 
 def _apart_pct(samples: Sequence[Sample]) -> float:

@@ -95,8 +95,8 @@ def dense(counts: Counts) -> Floats:
     """Sparse counts over all bins, shape (BINS,)."""
     found = np.zeros(bins.BINS)
     if counts:
-        pairs = np.array(counts)
-        found[pairs[:, 0]] = pairs[:, 1]
+        indices, numbers = zip(*counts, strict=True)
+        found[list(indices)] = numbers
     return found
 
 

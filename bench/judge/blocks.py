@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bench.judge import levels
 from judge import blocks, error_rate, selfcheck
+from judge.maths import COLUMNS
 from judge.policy import Mode, Policy
 from judge.samples import Sample
 
@@ -54,7 +55,7 @@ def rolled_back(more: float, rollouts: int, seed: int, p1: float = 0.01) -> tupl
     fired = [0, 0]
     for size, rng in levels.chunks(rollouts, seed, "blocks", more, p1):
         replicas = Replicas(rng, size, more, p1)
-        exact, blocked = error_rate.fresh(levels.EDGE, size), blocks.fresh(size)
+        exact, blocked = error_rate.fresh(size), blocks.fresh(size)
         block, resting = np.zeros((4, size)), np.zeros(size, dtype=bool)
         for look in range(LOOKS):
             n, x = replicas.look()
@@ -64,10 +65,10 @@ def rolled_back(more: float, rollouts: int, seed: int, p1: float = 0.01) -> tupl
             if look % BLOCK_LOOKS == BLOCK_LOOKS - 1:
                 block[:, resting] = 0.0
                 blocks.update(blocked, 1.0, *block)
-                resting = blocks.surprising(1.0, *block)
+                resting = blocks.surprising(COLUMNS, 1.0, *block)
                 block[:] = 0.0
-        fired[0] += int((exact["peak"] >= NEEDED - 1e-9).sum())
-        fired[1] += int((blocked["peak"] >= NEEDED).sum())
+        fired[0] += int((exact.peak >= NEEDED - 1e-9).sum())
+        fired[1] += int((blocked.peak >= NEEDED).sum())
     return fired[0] / rollouts, fired[1] / rollouts
 
 

@@ -82,9 +82,9 @@ def together(rollouts: int, seed: int) -> dict[float, int]:
                 now = np.where(late, 5.0 * chances, chances)
                 now = now / now.sum()
             challenger, champion = _arm(rng, n1, now), _arm(rng, n - n1, now)
-            latency.update(slow, dictionary.tilts[None], dictionary.log_tilts[None], challenger[0], champion[0])
+            latency.update(slow, dictionary, challenger[0], champion[0])
             for row in rows.values():
-                row.see(slow["decision"], challenger, champion)
+                row.see(slow.decision, challenger, champion)
         for alpha, row in rows.items():
             found[alpha] += int(row.failed.sum())
     return found
@@ -96,8 +96,8 @@ class _Rows:
     def __init__(self, alpha: float, size: int) -> None:
         self.policy = Policy(alpha=alpha, error_rate=TOGETHER.error_rate, latency=TOGETHER.latency, quality=TOGETHER.quality)
         assert self.policy.quality is not None
-        self.errors = error_rate.fresh(self.policy.error_rate, size)
-        self.labels = quality.fresh(self.policy.quality, size)
+        self.errors = error_rate.fresh(size)
+        self.labels = quality.fresh(size)
         self.failed = np.zeros(size, dtype=bool)
 
     def see(self, slow: Floats, challenger: tuple[Floats, ...], champion: tuple[Floats, ...]) -> None:
@@ -107,7 +107,7 @@ class _Rows:
         _, n0, x0, labelled0, wrong0 = champion
         error_rate.update(self.errors, policy.error_rate, n1, x1, n0, x0, log_cap=caps["error_rate"])
         quality.update(self.labels, policy.quality, labelled1, wrong1, labelled0, wrong0, log_cap=caps["quality"])
-        decisions = {"error_rate": self.errors["decision"], "latency": slow, "quality": self.labels["decision"]}
+        decisions = {"error_rate": self.errors.decision, "latency": slow, "quality": self.labels.decision}
         average = sum(policy.weight_of(name) * np.exp(np.minimum(own, 500.0)) for name, own in decisions.items())
         self.failed |= np.asarray(average >= 1.0 / policy.alpha)
 
@@ -127,7 +127,7 @@ def promoted(world: World, rollouts: int, seed: int) -> int:
         judge, passed = levels.Judge(size, 0.01), np.zeros(size, dtype=bool)
         for now_s, window in worlds.windows(world, rng, size):
             judge.see(now_s, window)
-            passed |= judge.known["promotion"] >= -log(BETA)
+            passed |= judge.known.promotion >= -log(BETA)
         found += int(passed.sum())
     return found
 
@@ -149,7 +149,7 @@ def front_door(world: World, rollouts: int, seed: int) -> tuple[int, float]:
             states[rollout], verdict = decide(ONLY_ERRORS, states[rollout], samples, champion=CHAMPION, challenger=CHALLENGER)
             labels[rollout] = verdict.label
     heads = [guards.head(ONLY_ERRORS, state, "error_rate") for state in states]
-    apart = np.abs([head.rollback for head in heads] - judge.known["rollback"])
+    apart = np.abs([head.rollback for head in heads] - judge.known.rollback)
     return labels.count(Label.FAIL), float(apart.max())
 
 

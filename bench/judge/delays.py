@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import log
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from judge.records import Records
+from judge.records import Record
 
 Floats = NDArray[np.float64]
+R = TypeVar("R", bound=Record[Floats])
 NEVER_S = 1e6
 HORIZON = 8.0  # bounds after which a rollout is given up, and counted as if it had been decided then
 
@@ -70,16 +71,14 @@ def bound_s(share: float, champion: Floats, challenger: Floats, alpha: float, pe
     return -log(alpha) / divergence(share, champion, challenger) / per_s
 
 
-def until(
-    known: Records, see: Callable[[Records], None], reached: Callable[[Records], Any], look_s: float, looks: int
-) -> Floats:
-    """Seconds until each row has `reached`, (R,); nan for those that never did. see: one look for all rows that are left, in place."""
-    found, left = np.full(len(known), np.nan), np.arange(len(known))
+def until(known: R, rows: int, see: Callable[[R, int], None], reached: Callable[[R], Any], look_s: float, looks: int) -> Floats:
+    """Seconds until each of the rollouts has `reached`, (rows,); nan for those that never did. see: one look for as many as are left, in place."""
+    found, left = np.full(rows, np.nan), np.arange(rows)
     for look in range(1, looks + 1):
-        see(known)
+        see(known, len(left))
         over = np.asarray(reached(known))
         found[left[over]] = look * look_s
-        known, left = known[~over], left[~over]
+        known, left = known.of(known.maths, [each[~over] for each in known.numbers()]), left[~over]
         if not left.size:
             break
     return found

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from bench.judge import delays, levels
 from bench.judge.delays import Cell
 from judge import error_rate, quality
+from judge.counts import Known
 from judge.policy import QualityGuard
-from judge.records import Records
 
 Floats = NDArray[np.float64]
 
@@ -50,10 +50,10 @@ def cell(name: str, p: tuple[float, float], share: float, per_s: float, rollouts
     rng = np.random.default_rng([seed, 1, round(1e4 * p[0]), round(1e4 * p[1]), round(100 * share)])
     update, known = _kernel(name, rollouts)
 
-    def see(left: Records) -> None:
-        update(left, *drawn(rng, len(left), p, share, per_s * LOOK_S))
+    def see(left: Known[Floats], rows: int) -> None:
+        update(left, *drawn(rng, rows, p, share, per_s * LOOK_S))
 
-    own = delays.until(known, see, lambda left: left["peak"] >= NEEDED - 1e-9, LOOK_S, looks)
+    own = delays.until(known, rollouts, see, lambda left: left.peak >= NEEDED - 1e-9, LOOK_S, looks)
 
     def factors(rows: int) -> Floats:
         n1, x1, n0, x0 = drawn(rng, rows, p, share, per_s * LOOK_S)
@@ -69,11 +69,11 @@ def cell(name: str, p: tuple[float, float], share: float, per_s: float, rollouts
     return delays.measured(title, share, bound, own, told, horizon_s=looks * LOOK_S, counts=bound >= SHORTEST_S)
 
 
-def _kernel(name: str, rollouts: int) -> tuple[Callable[..., None], Records]:
+def _kernel(name: str, rollouts: int) -> tuple[Callable[..., None], Known[Floats]]:
     if name == "labels":
-        return lambda left, *counts: quality.update(left, LABELLED, *counts, log_cap=NEEDED), quality.fresh(LABELLED, rollouts)
+        return lambda left, *counts: quality.update(left, LABELLED, *counts, log_cap=NEEDED), quality.fresh(rollouts)
     guard = levels.EDGE
-    return lambda left, *counts: error_rate.update(left, guard, *counts, log_cap=NEEDED), error_rate.fresh(guard, rollouts)
+    return lambda left, *counts: error_rate.update(left, guard, *counts, log_cap=NEEDED), error_rate.fresh(rollouts)
 
 
 def run(scale: float, seed: int, *, labels: bool = False) -> dict[str, Any]:

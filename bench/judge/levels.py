@@ -35,13 +35,13 @@ class Judge:
 
     def __init__(self, rollouts: int, alpha: float, guard: ErrorRateGuard = EDGE) -> None:
         self.guard, self.log_cap = guard, -log(alpha)
-        self.known = error_rate.fresh(guard, rollouts)
+        self.known = error_rate.fresh(rollouts)
         self.decided_s = np.full(rollouts, np.nan)
 
     def see(self, now_s: float, window: worlds.Window) -> None:
         counts = (window.n1, window.x1, window.n0, window.x0)
         error_rate.update(self.known, self.guard, *counts, log_cap=self.log_cap)
-        reached = np.isnan(self.decided_s) & (self.known["peak"] >= self.log_cap - 1e-9)
+        reached = np.isnan(self.decided_s) & (self.known.peak >= self.log_cap - 1e-9)
         self.decided_s[reached] = now_s
 
 

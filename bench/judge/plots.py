@@ -165,7 +165,7 @@ def paths(world: World, rollouts: int, seed: int) -> tuple[np.ndarray, np.ndarra
     for now_s, window in worlds.windows(world, np.random.default_rng([seed, 6]), rollouts):
         judge.see(now_s, window)
         seconds.append(now_s)
-        heights.append(judge.known["decision"] / np.log(10.0))
+        heights.append(judge.known.decision / np.log(10.0))
     looks = np.searchsorted(seconds, np.nan_to_num(judge.decided_s, nan=1e9))
     return np.array(seconds), np.array(heights), looks
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from bench.judge import delays, errors, shapes
 from bench.judge.delays import Cell
 from judge import error_rate, latency_margin
+from judge.counts import Known
 from judge.policy import ErrorRateGuard, LatencyGuard
-from judge.records import Records
 
 Floats = NDArray[np.float64]
 
@@ -68,11 +68,10 @@ def _delays(p: tuple[float, float], margin: tuple[float, float], share: float, r
     guard = _guard(*margin)
     rng = np.random.default_rng([seed, 2, round(1e4 * p[1]), round(100 * share)])
 
-    def see(left: Records) -> None:
-        error_rate.update(left, guard, *errors.drawn(rng, len(left), p, share, PER_S * LOOK_S), log_cap=NEEDED)
+    def see(left: Known[Floats], rows: int) -> None:
+        error_rate.update(left, guard, *errors.drawn(rng, rows, p, share, PER_S * LOOK_S), log_cap=NEEDED)
 
-    known = error_rate.fresh(guard, rollouts)
-    return delays.until(known, see, lambda left: left["promotion"] >= NEEDED, LOOK_S, looks)
+    return delays.until(error_rate.fresh(rollouts), rollouts, see, lambda left: left.promotion >= NEEDED, LOOK_S, looks)
 
 
 def _title(rate: float, ratio: float, points: float) -> str:
@@ -102,14 +101,14 @@ def latency_minutes(margin_pct: float, share: float, challenger: Floats, champio
     found = np.full(rollouts, np.nan)
     for rollout in range(rollouts):
         cuts = latency_margin.cuts(shapes.sparse(rng.multinomial(3_000, champion)), guard)
-        known = latency_margin.fresh(len(guard.quantiles_pct))
+        known = latency_margin.fresh(guard)
         for look in range(1, round(1800.0 / LOOK_S) + 1):
             n1 = int(rng.binomial(rng.poisson(PER_S * LOOK_S), share))
             n0 = int(rng.poisson(PER_S * LOOK_S * (1.0 - share)))
             if n1 and n0:
                 own, other = rng.multinomial(n1, challenger).astype(float), rng.multinomial(n0, champion).astype(float)
-                latency_margin.update(known, cuts, own, other)
-            if known["promotion"].min() >= NEEDED:
+                known = latency_margin.after(known, cuts, own, other)
+            if latency_margin.promotion(known) >= NEEDED:
                 found[rollout] = look * LOOK_S / 60.0
                 break
     return found

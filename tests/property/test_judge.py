@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from judge import alone, bet, counts, error_rate, evidence, guards, interval
 from judge.ceiling import decide_alone
 from judge.decide import decide
+from judge.maths import FLOATS
 from judge.policy import ErrorRateGuard, Policy
 from judge.samples import Arm, Sample, Window
 from judge.verdict import Label, Verdict
@@ -60,27 +61,26 @@ shares = st.floats(1e-6, 1.0 - 1e-6)
 rates = st.floats(0.0, 1.0)
 
 
-def mean_factor(found: bet.Bet, share: float, p0: float, p1: float) -> np.ndarray:
+def mean_factor(found: bet.Bet[float], share: float, p0: float, p1: float) -> np.ndarray:
     """What a request multiplies the wealth by on average: w A + (1 - w) B."""
-    challenger_ok = 1.0 if found.challenger_ok is None else np.exp(found.challenger_ok)
-    champion_ok = 1.0 if found.champion_ok is None else np.exp(found.champion_ok)
+    challenger_ok = np.exp(found.challenger_ok) if found.challenger_ok else 1.0
+    champion_ok = np.exp(found.champion_ok) if found.champion_ok else 1.0
     challenger = (1.0 - p1) * challenger_ok + p1 * np.exp(found.challenger_bad)
     champion = (1.0 - p0) * champion_ok + p0 * np.exp(found.champion_bad)
     mean: np.ndarray = share * challenger + (1.0 - share) * champion
     return mean
 
 
-WORSE, BETTER = np.array(error_rate.BETS.worse), np.array([0.9, 0.5, 0.1])
-ROW = np.array([[0.0]])
+WORSE, BETTER = error_rate.BETS.worse, (0.9, 0.5, 0.1)
 
 
 @given(guards_, shares, rates, st.floats(0.0, 1.0), st.floats(1e-4, 0.9))
 def test_no_bet_pays_for_a_tolerated_version(guard: ErrorRateGuard, share: float, p0: float, part: float, rate: float) -> None:
     ratio, points = part * min(guard.tolerance_ratio * p0, 1.0), part * min(p0 + guard.tolerance_pct / 100.0, 1.0)
-    assert mean_factor(bet.on_ratio(WORSE, guard.tolerance_ratio, share), share, p0, ratio).max() <= 1.0 + 1e-9
-    known = bet.on_known_ratio(WORSE, guard.tolerance_ratio, ROW + share, ROW + rate)
+    assert mean_factor(bet.on_ratio(FLOATS, WORSE, guard.tolerance_ratio, share), share, p0, ratio).max() <= 1.0 + 1e-9
+    known = bet.on_known_ratio(FLOATS, WORSE, guard.tolerance_ratio, share, rate)
     assert mean_factor(known, share, p0, ratio).max() <= 1.0 + 1e-6
-    assert mean_factor(bet.on_excess(WORSE, guard.tolerance_pct / 100.0, share), share, p0, points).max() <= 1.0 + 1e-9
+    assert mean_factor(bet.on_excess(FLOATS, WORSE, guard.tolerance_pct / 100.0, share), share, p0, points).max() <= 1.0 + 1e-9
 
 
 @given(guards_, shares, rates, st.floats(0.0, 1.0), st.floats(1e-4, 0.9))
@@ -90,12 +90,12 @@ def test_no_promotion_bet_pays_for_a_version_beyond_the_margin(
     ratio, points = guard.margin_ratio * p0, p0 + guard.margin_pct / 100.0
     if ratio <= 1.0:
         p1 = ratio + part * (1.0 - ratio)
-        assert mean_factor(bet.on_ratio(BETTER, guard.margin_ratio, share), share, p0, p1).max() <= 1.0 + 1e-9
-        known = bet.on_known_ratio(BETTER, guard.margin_ratio, ROW + share, ROW + rate)
+        assert mean_factor(bet.on_ratio(FLOATS, BETTER, guard.margin_ratio, share), share, p0, p1).max() <= 1.0 + 1e-9
+        known = bet.on_known_ratio(FLOATS, BETTER, guard.margin_ratio, share, rate)
         assert mean_factor(known, share, p0, p1).max() <= 1.0 + 1e-6
     if points <= 1.0:
         p1 = points + part * (1.0 - points)
-        assert mean_factor(bet.on_excess(BETTER, guard.margin_pct / 100.0, share), share, p0, p1).max() <= 1.0 + 1e-9
+        assert mean_factor(bet.on_excess(FLOATS, BETTER, guard.margin_pct / 100.0, share), share, p0, p1).max() <= 1.0 + 1e-9
 
 
 @given(st.floats(1.0, 20.0), st.floats(1.01, 50.0), shares, rates, st.floats(0.0, 1.0), st.floats(1e-4, 0.999))
@@ -104,9 +104,9 @@ def test_no_bet_on_odds_pays_within_the_tolerance(
 ) -> None:
     most = odds * p0 / (1.0 - p0 + odds * p0)
     least = p0 / odds / (1.0 - p0 + p0 / odds)
-    up = bet.on_known_odds(np.array([times]), odds, ROW + share, ROW + rate)
+    up = bet.on_known_odds(FLOATS, [times], [odds], share, rate)
     assert mean_factor(up, share, p0, part * most).max() <= 1.0 + 1e-6
-    down = bet.on_known_odds(np.array([1.0 / times]), 1.0 / odds, ROW + share, ROW + rate)
+    down = bet.on_known_odds(FLOATS, [1.0 / times], [1.0 / odds], share, rate)
     assert mean_factor(down, share, p0, least + part * (1.0 - least)).max() <= 1.0 + 1e-6
 
 
@@ -171,11 +171,11 @@ def test_windows_of_one_share_may_be_merged(n1: int, n0: int, parts: list[tuple[
 def _evidence(found: list[Window]) -> tuple[float, float]:
     """For rollback and for promotion, of counts that bet on bad requests alone."""
     rare = replace(error_rate.BETS, known_from=1.0)
-    known = counts.fresh(rare)
+    known = counts.Known.of(FLOATS, rare.fresh)
     for w in found:
         table = (w.challenger.requests, w.challenger.errors, w.champion.requests, w.champion.errors)
-        counts.update(known, rare, POLICY.error_rate, *(np.array([float(n)]) for n in table), log_cap=1e9)
-    return float(known["rollback"][0]), float(known["promotion"][0])
+        counts.update(known, rare, POLICY.error_rate, *map(float, table), log_cap=1e9)
+    return known.rollback, known.promotion
 
 
 @settings(max_examples=50)

@@ -26,7 +26,7 @@ class Batch:
 
     def __post_init__(self) -> None:
         many = self.rollouts
-        self.known = error_rate.fresh(self.policy.error_rate, many)
+        self.known = error_rate.fresh(many)
         self.rolled_back = np.full(many, -1)
         self.passed = np.full(many, -1)
         self.challenger_requests = np.zeros(many)
@@ -34,12 +34,12 @@ class Batch:
 
     @property
     def peak(self) -> Floats:
-        found: Floats = self.known["peak"]
+        found: Floats = self.known.peak
         return found
 
     @property
     def passing(self) -> Floats:
-        found: Floats = self.known["promotion"]
+        found: Floats = self.known.promotion
         return found
 
     def add(self, n1: Ints, x1: Ints, n0: Ints, x0: Ints) -> None:

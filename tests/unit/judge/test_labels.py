@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from judge import boost, counts, decide, disagreement, error_rate, evidence, quality
-from judge.bet import Counts
+from judge import bet, boost, decide, disagreement, error_rate, evidence, quality
+from judge.maths import FLOATS
 from judge.policy import DisagreementGuard, ErrorRateGuard, Policy, QualityGuard
 from judge.samples import Sample
 from judge.verdict import Label
@@ -19,13 +19,13 @@ PLAIN = QualityGuard(tolerance_ratio=1.0, tolerance_pct=0.0)
 
 def labelled(p0: float, p1: float, rollouts: int = 300, windows: int = 200, guard: QualityGuard = PLAIN) -> np.ndarray:
     """Windows until decided (the last if never): 60 labels of each arm a window."""
-    rng, known = np.random.default_rng(5), quality.fresh(guard, rollouts)
+    rng, known = np.random.default_rng(5), quality.fresh(rollouts)
     decided = np.full(rollouts, windows)
     for window in range(windows):
         n = np.full(rollouts, 60.0)
         x1, x0 = (rng.binomial(60, p, rollouts).astype(float) for p in (p1, p0))
         quality.update(known, guard, n, x1, n, x0, log_cap=CAP)
-        decided = np.where((known["peak"] >= CAP) & (decided == windows), window, decided)
+        decided = np.where((known.peak >= CAP) & (decided == windows), window, decided)
     return decided
 
 
@@ -61,28 +61,28 @@ def test_labels_of_an_epoch_that_is_over_are_judged_when_they_come() -> None:
 
 def test_losing_pairs_is_found_and_tossing_coins_is_not() -> None:
     guard, rollouts, rng = DisagreementGuard(), 400, np.random.default_rng(6)
-    fair, bad = disagreement.fresh(guard, rollouts), disagreement.fresh(guard, rollouts)
+    fair, bad = disagreement.fresh(rollouts), disagreement.fresh(rollouts)
     for _ in range(60):
         for known, part in ((fair, 1.1 / 2.1), (bad, 0.68)):
             lost = rng.binomial(20, part, rollouts).astype(float)
             disagreement.update(known, guard, lost, 20.0 - lost, log_cap=CAP)
-    assert (fair["peak"] >= CAP).mean() <= 0.05 + 2.0 * math.sqrt(0.05 * 0.95 / rollouts)
-    assert (bad["peak"] >= CAP).mean() >= 0.95
-    assert (bad["promotion"] >= CAP).mean() <= 0.05
+    assert (fair.peak >= CAP).mean() <= 0.05 + 2.0 * math.sqrt(0.05 * 0.95 / rollouts)
+    assert (bad.peak >= CAP).mean() >= 0.95
+    assert (bad.promotion >= CAP).mean() <= 0.05
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1.1])
 def test_removing_the_overshoot_leaves_the_mean_as_it_was(ratio: float) -> None:
     """E[min(b M, A)] over all that the window may bring is what the wealth was before: by enumeration of the law."""
     times = np.array(error_rate.BETS.worse)
-    known = counts.fresh(error_rate.BETS)
-    atoms, cash = known["log_atoms"][:, : len(times)] + 1.5, known["log_atoms"][:, -1] + 1.5
+    known = error_rate.RECORD.of(FLOATS, error_rate.FRESH)
+    atoms, cash = [atom + 1.5 for atom in known.processes(error_rate.BETS)[0]], known.log_atoms[-1] + 1.5
     n1, n0, bad = 60.0, 240.0, 12
-    cap = np.array([math.log(60.0)])
-    window = Counts(*(np.array([[value]]) for value in (n1, 5.0, n0, bad - 5.0)))
-    lifted = boost.log_boost(atoms, cash, times, ratio, window, cap)
-    assert lifted[0] > 0.0
     share = n1 / (n1 + n0)
+    window = bet.Window(n1, 5.0, n0, bad - 5.0, share)
+    bets = bet.on_ratio(FLOATS, error_rate.BETS.worse, ratio, share)
+    lifted = boost.log_boost(FLOATS, atoms, cash, error_rate.BETS.worse, ratio, bets, window, math.log(60.0))
+    assert lifted > 0.0
     law = np.exp(
         [
             float(boost._log_law(np.array([k]), np.array([[float(bad)]]), np.array([[n1]]), np.array([[n0]]), ratio)[0, 0])
@@ -90,16 +90,16 @@ def test_removing_the_overshoot_leaves_the_mean_as_it_was(ratio: float) -> None:
         ]
     )
     likelier = np.log((share * ratio * times + 1 - share) / (share * ratio + 1 - share))
-    grown = [np.exp(atoms[0] + k * np.log(times) - bad * likelier).sum() + math.exp(cash[0]) for k in range(bad + 1)]
-    after = np.minimum(math.exp(lifted[0]) * np.array(grown), 60.0)
-    before = np.exp(atoms[0]).sum() + math.exp(cash[0])
+    grown = [np.exp(np.array(atoms) + k * np.log(times) - bad * likelier).sum() + math.exp(cash) for k in range(bad + 1)]
+    after = np.minimum(math.exp(lifted) * np.array(grown), 60.0)
+    before = np.exp(atoms).sum() + math.exp(cash)
     assert law.sum() == pytest.approx(1.0)
     assert (law * after).sum() == pytest.approx(before, rel=1e-9)
 
 
 def test_the_boost_is_for_deciding_and_not_for_showing() -> None:
     guard = ErrorRateGuard(1.0, 0.0, 2.0, 1.0)
-    known = error_rate.fresh(guard)
+    known = error_rate.RECORD.of(FLOATS, error_rate.FRESH)
     for _ in range(6):
-        error_rate.update(known, guard, *(np.array([v]) for v in (100.0, 4.0, 900.0, 8.0)), log_cap=math.log(100.0))
-    assert known["decision"][0] > known["rollback"][0]
+        error_rate.update(known, guard, 100.0, 4.0, 900.0, 8.0, log_cap=math.log(100.0))
+    assert known.decision > known.rollback
