@@ -130,6 +130,18 @@ class Settings(pydantic_settings.BaseSettings):
             description="Folder or fsspec URL where replicas log predictions. Left out: none is kept, and no reports in depth."
         ),
     ] = ""
+    prediction_log_share_pct: Annotated[
+        float, Field(ge=0, le=100, description="Share of the requests whose rows are logged; the same ones for every version.")
+    ] = 10.0
+    prediction_log_every_s: Annotated[
+        float, Field(ge=1, le=3600, description="Longest that a row waits for its file; what a killed replica loses.")
+    ] = 30.0
+    prediction_log_keep_days: Annotated[
+        float, Field(gt=0, le=36500, description="Age after which logged rows are deleted.")
+    ] = 14.0
+    prediction_log_max_mb: Annotated[
+        float, Field(gt=0, le=1e9, description="Megabytes of logged rows kept of a version; the oldest go first.")
+    ] = 1024.0
     drift_report_every_s: Annotated[
         float, Field(ge=0, le=31 * 86400, description="Seconds between two reports in depth of a version; 0: on alarms only.")
     ] = 86400.0
@@ -146,6 +158,12 @@ class Settings(pydantic_settings.BaseSettings):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="Least level that is logged.")] = (
         "INFO"
     )
+
+    @pydantic.field_validator("prediction_log")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        """A replica runs in a folder of its own."""
+        return str(Path(value).absolute()) if value and "://" not in value else value
 
     @pydantic.field_validator("mlflow_uri")
     @classmethod
@@ -203,12 +221,21 @@ class Settings(pydantic_settings.BaseSettings):
     @property
     def replica_environment(self) -> dict[str, str]:
         """What replicas are told of these settings."""
-        if not self.otlp_endpoint:
-            return {}
-        return {
-            f"{PREFIX}OTLP_ENDPOINT": self.otlp_endpoint,
-            f"{PREFIX}OTLP_HEADERS": self.otlp_headers.get_secret_value(),
-        }
+        told: dict[str, str] = {}
+        if self.otlp_endpoint:
+            told |= {
+                f"{PREFIX}OTLP_ENDPOINT": self.otlp_endpoint,
+                f"{PREFIX}OTLP_HEADERS": self.otlp_headers.get_secret_value(),
+            }
+        if self.prediction_log:
+            told |= {
+                f"{PREFIX}PREDICTION_LOG": self.prediction_log,
+                f"{PREFIX}PREDICTION_LOG_SHARE_PCT": str(self.prediction_log_share_pct),
+                f"{PREFIX}PREDICTION_LOG_EVERY_S": str(self.prediction_log_every_s),
+                f"{PREFIX}PREDICTION_LOG_KEEP_DAYS": str(self.prediction_log_keep_days),
+                f"{PREFIX}PREDICTION_LOG_MAX_MB": str(self.prediction_log_max_mb),
+            }
+        return told
 
     @property
     def replica_address(self) -> str:

@@ -201,9 +201,12 @@ SERVER_PREDICTIONS = _counter("server_predictions", "Rows that the model was giv
 SERVER_BATCH = _histogram("server_batch_rows", "Rows in one call of the model", BATCH_ROWS, MODEL, VERSION)
 
 SERVER_SPANS_LOST = _counter("server_spans_lost", "Spans of traced requests that nobody took", MODEL, VERSION, "reason")
+LOG_ROWS = _counter("server_log_rows", "Rows written to the prediction log", MODEL, VERSION)
+LOG_ROWS_LOST = _counter("server_log_rows_lost", "Sampled rows that the prediction log lost", MODEL, VERSION, "reason")
 
 SERVER: tuple[Metric, ...] = (
     *(SERVER_REQUESTS, SERVER_DURATION, SERVER_STAGE, SERVER_PREDICTIONS, SERVER_BATCH, SERVER_SPANS_LOST),
+    *(LOG_ROWS, LOG_ROWS_LOST),
 )
 
 # What it counts for drift, by bins of the reference profile; repeated in scoring/exposing.py

@@ -49,9 +49,14 @@ class Name:
         return f"{self.newest:%H%M%S%f}-{self.writer}-{self.number}{SUFFIX}"
 
 
-def folder(model: str, version: str) -> str:
+def model_folder(model: str) -> str:
     """Below the root. Whatever a name holds, it stays one folder, and different names are different folders."""
-    return f"{_safe(model)}/{_safe(version)}"
+    return _safe(model)
+
+
+def folder(model: str, version: str) -> str:
+    """Of one version, below the root, likewise."""
+    return f"{model_folder(model)}/{_safe(version)}"
 
 
 def parse(day: str, file: str) -> Name | None:

@@ -14,7 +14,7 @@ from typing import Any
 import bentoml
 from _bentoml_sdk import Service
 from bentoml.exceptions import BentoMLException
-from scoring import app, counting, exposing, jsonlines, metrics, otlp, predictor, source, tracing
+from scoring import app, counting, exposing, jsonlines, metrics, otlp, prediction_log, predictor, source, tracing
 
 ROOT = Path(__file__).parent
 
@@ -31,7 +31,10 @@ class ModelService(Service[Any]):
         MlflowModel.inner.counter = inner.counter
         identity = app.Identity(found.model, found.version)
         tracer = _tracer(found, meter)
-        outer = app.App(inner, identity, limits, meter.answered, meter.called, tracer=tracer, before_scrape=meter.flush)
+        log = _prediction_log(found, meter)
+        outer = app.App(
+            inner, identity, limits, meter.answered, meter.called, tracer=tracer, before_scrape=meter.flush, log=log
+        )
         MlflowModel.inner.outer = outer
         return outer
 
@@ -46,6 +49,17 @@ def _tracer(found: source.Source, meter: metrics.Meter) -> tracing.Tracer | None
     except ValueError as error:
         raise BentoMLException(f"SLIPWAY_OTLP_ENDPOINT, SLIPWAY_OTLP_HEADERS: {error}") from None
     return tracing.Tracer(target, meter.spans_lost, {"model": found.model, "model_version": found.version})
+
+
+def _prediction_log(found: source.Source, meter: metrics.Meter) -> prediction_log.PredictionLog | None:
+    """None: nobody wants one."""
+    try:
+        wanted = prediction_log.settings(os.environ)
+    except ValueError as error:
+        raise BentoMLException(str(error)) from None
+    if wanted is None:
+        return None
+    return prediction_log.PredictionLog(wanted, found.model, found.version, meter.rows_logged, meter.rows_lost)
 
 
 def _log_as_json(found: source.Source) -> None:
@@ -80,5 +94,5 @@ class MlflowModel:
         return self.outer.responsive
 
     @bentoml.on_shutdown
-    def send_spans(self) -> None:
+    def write_and_send(self) -> None:
         self.outer.close()

@@ -40,6 +40,9 @@ _NOT_FOR_CONTROLPLANE = (
 
 _OTLP, _OTLP_HEADERS = "SLIPWAY_OTLP_ENDPOINT", "SLIPWAY_OTLP_HEADERS"
 _TOKEN, _TOKEN_FILE = "SLIPWAY_ALERT_TOKEN", "SLIPWAY_ALERT_TOKEN_FILE"
+_PREDICTION_LOG = "SLIPWAY_PREDICTION_LOG"
+# Everything, and soon: traffic is small here, and a report needs some rows. Chosen values go before these.
+_LOGGED = {"SLIPWAY_PREDICTION_LOG_SHARE_PCT": "100", "SLIPWAY_PREDICTION_LOG_EVERY_S": "5"}
 
 
 def build(config: Config) -> tuple[Child, ...]:
@@ -65,10 +68,12 @@ def _controlplane(config: Config) -> Child:
     left_out = _NOT_FOR_CONTROLPLANE if os.environ.get(_TOKEN_FILE) else (*_NOT_FOR_CONTROLPLANE, _TOKEN)
     inherited = {name: value for name, value in os.environ.items() if name not in left_out}
     endpoint, headers = _traces(config)
+    chosen = {**os.environ, **config.environment}
     settings = {
         _OTLP: endpoint,
         _OTLP_HEADERS: headers,
         _TOKEN_FILE: str(_token_file(config)),
+        _PREDICTION_LOG: str(chosen.get(_PREDICTION_LOG, config.state_dir / "predictions")),
         "SLIPWAY_STATE_DIR": str(config.state_dir),
         "SLIPWAY_API_PORT": str(config.ports.api),
         "SLIPWAY_XDS_PORT": str(config.ports.xds),
@@ -79,7 +84,7 @@ def _controlplane(config: Config) -> Child:
         CONTROLPLANE,
         # -P: what lies in the directory where `slipway up` was called must not be imported in place of ours.
         (sys.executable, "-P", "-m", "controlplane.main"),
-        {**inherited, **_TELEMETRY_OFF, **config.environment, **settings},
+        {**_LOGGED, **inherited, **_TELEMETRY_OFF, **config.environment, **settings},
         config.log(CONTROLPLANE),
         f"http://{HOST}:{config.ports.api}/readyz",
         config.deadline_s,

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from . import batching, predictor, problem, signature, tracing
+from . import batching, prediction_log, predictor, problem, signature, tracing
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -58,6 +58,7 @@ class App:
         *,
         tracer: tracing.Tracer | None = None,
         before_scrape: Callable[[], None] = lambda: None,
+        log: prediction_log.PredictionLog | None = None,
     ) -> None:
         self._inner = inner
         self._limits = limits
@@ -65,6 +66,7 @@ class App:
         self._called = called
         self._tracer = tracer
         self._before_scrape = before_scrape
+        self._log = log
         self._predictor: predictor.Predictor | None = None
         self._batcher: batching.Batcher | None = None
         self._waiting = 0
@@ -74,10 +76,14 @@ class App:
         ]
 
     def serve(self, loaded: predictor.Predictor) -> None:
+        if self._log is not None:
+            self._log.serve(loaded.schema)
         self._predictor, self._batcher = loaded, batching.Batcher(loaded, self._called)
 
     def close(self) -> None:
-        """Send the spans that are waiting."""
+        """Send the spans and write the predictions that are waiting."""
+        if self._log is not None:
+            self._log.close()
         if self._tracer is not None:
             self._tracer.close()
 
@@ -142,12 +148,19 @@ class App:
         except orjson.JSONDecodeError as error:
             raise problem.Problem("malformed-json", f"{error}; NaN and Infinity are not JSON, send null") from None
         data, params = signature.check(loaded.schema, body, self._limits.rows)
-        return await self._predict(batcher, data, params, trace)
+        taken = None
+        if self._log is not None:
+            trace_id = tracing.trace_id(given.get(b"traceparent"))
+            taken = self._log.take(given, _request_id(given).decode(), trace_id, len(raw), data)
+        answer, written = await self._predict(batcher, data, params, trace)
+        if taken is not None and self._log is not None:
+            self._log.add(taken, answer)
+        return written
 
     async def _predict(
         self, batcher: batching.Batcher, data: signature.Input, params: dict[str, Any], trace: tracing.Trace | None
-    ) -> bytes:
-        """A TimeoutError of the model's own must not look like ours, so only the waiting itself is timed."""
+    ) -> tuple[Any, bytes]:
+        """The model's answer, and the body that says it. A TimeoutError of the model's own must not look like ours, so only the waiting itself is timed."""
         if self._waiting >= self._limits.waiting:
             raise problem.Problem("overloaded", f"{self._waiting} requests are waiting for the model; try again later")
         self._waiting += 1
@@ -160,7 +173,8 @@ class App:
         finally:
             self._waiting -= 1
         try:
-            return orjson.dumps({"predictions": answering.result()}, option=WRITE)
+            answer = answering.result()
+            return answer, orjson.dumps({"predictions": answer}, option=WRITE)
         except Exception as error:
             detail = f"the model raised {type(error).__name__}; the server's log has the details under the request id"
             raise problem.Problem("model-error", detail) from error

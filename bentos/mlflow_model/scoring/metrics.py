@@ -62,6 +62,8 @@ class Meter:
         predictions = Counter("slipway_server_predictions", "Rows that the model was given", names)
         batch = Histogram("slipway_server_batch_rows", "Rows in one call of the model", names, buckets=ROWS)
         lost = Counter("slipway_server_spans_lost", "Spans of traced requests that nobody took", [*names, "reason"])
+        logged = Counter("slipway_server_log_rows", "Rows written to the prediction log", names)
+        unlogged = Counter("slipway_server_log_rows_lost", "Sampled rows that the prediction log lost", [*names, "reason"])
         self._whose = whose
         self._requests = requests
         self._duration = _Sum(duration.labels(**whose), SECONDS)
@@ -69,6 +71,8 @@ class Meter:
         self._batch = _Sum(batch.labels(**whose), ROWS)
         self._predictions = predictions.labels(**whose)
         self._lost = {reason: lost.labels(**whose, reason=reason) for reason in ("queue", "refused")}
+        self._logged = logged.labels(**whose)
+        self._unlogged = {reason: unlogged.labels(**whose, reason=reason) for reason in ("queue", "storage", "encoding")}
         # There from the start, so that the first of them is an increase.
         self._codes = {code: requests.labels(**whose, code=str(code)) for code in (200, 500)}
         self._answers: dict[int, int] = {}
@@ -110,3 +114,11 @@ class Meter:
     def spans_lost(self, spans: int, reason: str) -> None:
         """From any thread."""
         self._lost[reason].inc(spans)
+
+    def rows_logged(self, rows: int) -> None:
+        """From any thread."""
+        self._logged.inc(rows)
+
+    def rows_lost(self, rows: int, reason: str) -> None:
+        """From any thread."""
+        self._unlogged[reason].inc(rows)

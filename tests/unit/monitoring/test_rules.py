@@ -90,6 +90,10 @@ def judged_ago(values: str) -> dict[str, str]:
     }
 
 
+def unlogged(values: str) -> dict[str, str]:
+    return {'slipway_server_log_rows_lost_total{model="m",model_version="2",reason="storage"}': values}
+
+
 def lost(values: str) -> dict[str, str]:
     """Spans of all three: the control plane's and a replica's own counts, and the posts of a gateway that nobody took."""
     return {
@@ -371,6 +375,9 @@ CASES = (
         },
         "20m",
     ),
+    Case("SlipwayPredictionLogLosing", "all the time", unlogged("0+1x120"), "14m", ({**WARNING, **V2},)),
+    Case("SlipwayPredictionLogLosing", "a burst", unlogged("0x20 0+1x8 8x100"), "25m"),
+    Case("SlipwayPredictionLogLosing", "none", unlogged("0x120"), "20m"),
     Case("SlipwayDiscoveryFails", "never", {"prometheus_sd_http_failures_total": "0x60"}, "4m"),
 )
 
