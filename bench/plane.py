@@ -26,6 +26,7 @@ from controlplane.broadcast import Broadcast
 from controlplane.clock import SteadyClock
 from controlplane.loop import Loop
 from controlplane.observe import Ports
+from controlplane.store import memory_past
 from controlplane.traffic import TrafficMeter
 from gateway import settings as gateway_settings
 from monitoring import logs
@@ -69,7 +70,14 @@ async def running(options: argparse.Namespace) -> AsyncIterator[tuple[services.S
         )
         outside = Ports(store, registry, gateway, replicas)
         passes = TimedPasses(
-            outside, clock=clock, changes=changes, meter=meter, tick_s=1.0, observe_timeout_s=2.0, drain_s=10.0
+            outside,
+            clock=clock,
+            changes=changes,
+            meter=meter,
+            past=memory_past.MemoryPast(),
+            tick_s=1.0,
+            observe_timeout_s=2.0,
+            drain_s=10.0,
         )
         loop = Loop(outside, passes)
         await loop.restore()

@@ -1,60 +1,84 @@
 """What the champions answered in the last hour, per model and replica: the judge's A/A self-check looks at it before a rollout.
 
-Fed by each pass with the counts it read anyway. Kept in memory, packed: after a restart there is less history, and the check says so.
+Fed by each pass with the counts it read anyway. A minute of it waits in memory and is then put away as one page, so a restart forgets a minute
+at most and a large fleet writes little; pages older than an hour, and those of former champions, are forgotten with the next.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import astuple
-from datetime import datetime
-
-import orjson
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from judge.samples import Sample
 from judge.selfcheck import Reading
 
-KEPT_S = 3600.0
-SPACING_S = 10.0  # between readings that are kept: incidents last longer, and looks at idle models are about as far apart
+KEPT = timedelta(hours=1)
+SPACING = timedelta(
+    seconds=10
+)  # between readings that are kept: incidents last longer, and looks at idle models are about as far apart
+PAGE_READINGS = 6
+MOST_WAITING = 360  # while they cannot be put away
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of a champion's readings, oldest first. at: of the last."""
+
+    model: str
+    version: int
+    at: datetime
+    readings: tuple[Reading, ...]
+
+
+class Past(Protocol):
+    """Where pages are put away. Raises Unavailable."""
+
+    async def add(self, page: Page, *, since: datetime) -> None:
+        """Keep the page, and forget the model's pages that are older than `since` or of another version, in one transaction."""
+        ...
+
+    async def pages(self, model: str, version: int, *, since: datetime) -> Sequence[Page]:
+        """Oldest first."""
+        ...
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What is on no page yet, and when the last reading was kept."""
+
+    version: int
+    last: datetime
+    readings: list[Reading]
 
 
 class History:
-    def __init__(self, *, kept_s: float = KEPT_S, spacing_s: float = SPACING_S) -> None:
-        self._kept_s = kept_s
-        self._spacing_s = spacing_s
-        self._readings: dict[str, deque[tuple[float, bytes]]] = {}
-        self._champions: dict[str, int] = {}
+    def __init__(self, past: Past) -> None:
+        self._past = past
+        self._waiting: dict[str, _Waiting] = {}
 
-    def feed(self, model_name: str, now: datetime, champion: int | None, samples: Iterable[Sample]) -> None:
-        """The champion's part of these cumulative counts, if the last that was kept is old enough."""
+    async def feed(self, model: str, now: datetime, champion: int | None, samples: Iterable[Sample]) -> None:
+        """The champion's part of these cumulative counts, if the last that was kept is old enough. Raises Unavailable; the page is then put
+        away with a later one."""
         if champion is None:
-            self._readings.pop(model_name, None)
+            self._waiting.pop(model, None)
             return
-        if self._champions.get(model_name) != champion:  # another version: its past says nothing about this one
-            self._champions[model_name] = champion
-            self._readings[model_name] = deque()
-        kept, at_s = self._readings.setdefault(model_name, deque()), now.timestamp()
-        if kept and at_s - kept[-1][0] < self._spacing_s:
+        waiting = self._waiting.get(model)
+        if waiting is None or waiting.version != champion:  # another version: its past says nothing about this one
+            waiting = self._waiting[model] = _Waiting(champion, now - SPACING, [])
+        if timedelta() <= now - waiting.last < SPACING:  # else the clock was set back
             return
-        own = [astuple(sample) for sample in samples if sample.version == champion]
-        kept.append((at_s, zlib.compress(orjson.dumps(own), 1)))
-        while at_s - kept[0][0] > self._kept_s:
-            kept.popleft()
+        own = tuple(sample for sample in samples if sample.version == champion)
+        waiting.last = now
+        waiting.readings = [*waiting.readings[1 - MOST_WAITING :], Reading(now.timestamp(), own)]
+        if len(waiting.readings) >= PAGE_READINGS:
+            await self._past.add(Page(model, champion, now, tuple(waiting.readings)), since=now - KEPT)
+            waiting.readings = []
 
-    def readings(self, model_name: str) -> tuple[Reading, ...]:
-        """Oldest first."""
-        return tuple(
-            Reading(at_s, tuple(_sample(values) for values in orjson.loads(zlib.decompress(packed))))
-            for at_s, packed in self._readings.get(model_name, ())
-        )
-
-
-def _sample(values: list[object]) -> Sample:
-    """Back from JSON, which has lists for tuples."""
-    return Sample(*(_counts(value) if isinstance(value, list) else value for value in values))  # type: ignore[arg-type]  # in the order of the fields
-
-
-def _counts(pairs: list[list[int]]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(pair) for pair in pairs)
+    async def readings(self, model: str, champion: int, now: datetime) -> tuple[Reading, ...]:
+        """Oldest first. Raises Unavailable."""
+        pages = await self._past.pages(model, champion, since=now - KEPT)
+        waiting = self._waiting.get(model)
+        newest = waiting.readings if waiting is not None and waiting.version == champion else []
+        return (*(reading for page in pages for reading in page.readings), *newest)

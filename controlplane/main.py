@@ -44,13 +44,14 @@ from .clock import SteadyClock
 from .drift.reports import Reporter
 from .drift.versions import Policy
 from .drift.watcher import Watcher
+from .history import Past
 from .loop import Loop
 from .metrics.recorder import Recorder
 from .notifications import receivers
 from .notifications.notifier import Notifier
 from .observe import Ports
 from .passes import Passes
-from .store import lock, sql, sql_drift, sql_outbox
+from .store import lock, sql, sql_drift, sql_outbox, sql_past
 from .traffic import TrafficMeter
 
 SHUTDOWN_S = 5.0
@@ -108,7 +109,7 @@ class ControlPlane:
                 tracer=tracer,
             )
             outside = Ports(store, registry, gateway, runtime)
-            loop = self._loop(outside, recorder, tracer)
+            loop = self._loop(outside, sql_past.SqlPast(store), recorder, tracer)
             await runtime.start()
             stack.push_async_callback(runtime.close)
             models = await loop.restore()
@@ -164,12 +165,13 @@ class ControlPlane:
         finally:
             await asyncio.to_thread(otlp.close, provider, FLUSH_S)
 
-    def _loop(self, outside: Ports, recorder: Recorder, tracer: trace.Tracer) -> Loop:
+    def _loop(self, outside: Ports, past: Past, recorder: Recorder, tracer: trace.Tracer) -> Loop:
         passes = Passes(
             outside,
             clock=self._clock,
             changes=self.changes,
             meter=self._meter,
+            past=past,
             tick_s=self._settings.tick_s,
             observe_timeout_s=self._settings.observe_timeout_s,
             drain_s=self._settings.drain_s,

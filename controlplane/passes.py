@@ -7,6 +7,7 @@ apply, a crash between any two words needs no repair. Called by the loop; the on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import zlib
@@ -22,7 +23,7 @@ from rollout import plan as planning
 
 from .apply import Applied, apply, unless
 from .broadcast import Broadcast
-from .history import History
+from .history import History, Past
 from .metrics.recorder import Recorder
 from .observe import Observer, Ports
 from .tracing import PassTrace
@@ -44,6 +45,7 @@ class Passes:
         clock: Callable[[], datetime],
         changes: Broadcast,
         meter: TrafficMeter,
+        past: Past,
         tick_s: float,
         observe_timeout_s: float,
         drain_s: float,
@@ -60,7 +62,7 @@ class Passes:
         self._tick_s = tick_s
         self._drain_s = drain_s
         self._keep_readings = keep_readings
-        self._history = History()
+        self._history = History(past)
         self._recorder = recorder or Recorder(clock=clock)
         self._tracer = tracer or trace.NoOpTracer()
         self._outbox_retry_at: dict[str, datetime] = {}
@@ -99,7 +101,8 @@ class Passes:
             self._meter.feed(model_name, observed.now, observed.samples)
             observed = replace(observed, requests_per_s=self._meter.traffic(model_name).requests_per_s)
             if not isinstance(observed.samples, model.Unknown):
-                self._history.feed(model_name, observed.now, record.champion, observed.samples)
+                with contextlib.suppress(ports.Unavailable):  # it is put away later
+                    await self._history.feed(model_name, observed.now, record.champion, observed.samples)
             if rollout is not None and judging.wants_selfcheck(rollout):
                 observed = replace(observed, selfcheck=await self._selfcheck(rollout))
         wake_s = _idle_s(model_name)
@@ -136,7 +139,9 @@ class Passes:
 
     async def _selfcheck(self, rollout: model.Rollout) -> selfcheck.SelfCheck:
         """In a thread: it may take a tenth of a second."""
-        readings, seed = self._history.readings(rollout.spec.model), zlib.crc32(rollout.id.encode())
+        spec, seed = rollout.spec, zlib.crc32(rollout.id.encode())
+        assert spec.champion is not None
+        readings = await self._history.readings(spec.model, spec.champion, self._clock())
         return await asyncio.to_thread(selfcheck.check, rollout.spec.policy, readings, seed=seed)
 
     async def _look(

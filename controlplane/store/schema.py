@@ -137,3 +137,16 @@ drift_verdicts = Table(
 )
 Index("drift_verdicts_of_version", drift_verdicts.c.model, drift_verdicts.c.version, drift_verdicts.c.seq)
 Index("drift_verdicts_by_age", drift_verdicts.c.at)
+
+# What the champions answered in the last hour, for the judge's A/A self-check.
+champion_past = Table(
+    "champion_past",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("model", String(250), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("at", String(40), nullable=False),  # UTC, ISO 8601: sorts as it is
+    Column("body", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("champion_past_of_model", champion_past.c.model, champion_past.c.version, champion_past.c.at)

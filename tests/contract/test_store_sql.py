@@ -75,7 +75,7 @@ async def test_a_database_of_a_newer_slipway_is_refused_and_left_alone(tmp_path:
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.commit()
     before = list(connection.iterdump())
-    with pytest.raises(ports.Refused, match=r"newer slipway \(schema 9999, this one knows up to 0004\)"):
+    with pytest.raises(ports.Refused, match=r"newer slipway \(schema 9999, this one knows up to 0005\)"):
         await sql.SqlStore.open(url(tmp_path))
     assert list(connection.iterdump()) == before
     connection.close()

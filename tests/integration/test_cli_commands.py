@@ -30,6 +30,7 @@ from controlplane.api import services
 from controlplane.broadcast import Broadcast
 from controlplane.loop import Loop
 from controlplane.store import memory as stores
+from controlplane.store.memory_past import MemoryPast
 from gateway import memory as gateways
 from registry import memory as registries
 from rollout import model
@@ -91,7 +92,14 @@ class Plane:
         meter = traffic.TrafficMeter()
         outside = observe.Ports(self.store, self.registry, self.gateway, self.runtime)
         looks = passes.Passes(
-            outside, clock=now, changes=self._changes, meter=meter, tick_s=0.05, observe_timeout_s=2.0, drain_s=0.0
+            outside,
+            clock=now,
+            changes=self._changes,
+            meter=meter,
+            past=MemoryPast(),
+            tick_s=0.05,
+            observe_timeout_s=2.0,
+            drain_s=0.0,
         )
         loop = Loop(outside, looks)
         parts = services.Services(

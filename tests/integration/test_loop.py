@@ -17,6 +17,7 @@ from controlplane.loop import Loop
 from controlplane.observe import Ports
 from controlplane.passes import Passes
 from controlplane.store.memory import MemoryStore
+from controlplane.store.memory_past import MemoryPast
 from controlplane.traffic import TrafficMeter
 from gateway.memory import MemoryGateway
 from judge.samples import Sample
@@ -77,6 +78,7 @@ class World:
         self.registry = MemoryRegistry(self.clock, timeout_s=HANGS_S)
         self.gateway = DefectiveGateway(self.nudge)
         self.runtime = MemoryRuntime(on_change=self.nudge)
+        self.past = MemoryPast()
         self.made_again()
 
     def made_again(self) -> Loop:
@@ -87,6 +89,7 @@ class World:
             clock=self.clock,
             changes=Broadcast(),
             meter=TrafficMeter(),
+            past=self.past,
             tick_s=TICK_S,
             observe_timeout_s=HANGS_S,
             drain_s=0.0,
@@ -335,6 +338,25 @@ async def test_shutdown_leaves_everything_as_it_is_for_the_next_process(world: W
     assert (await world.published(), await world.rollout()) == (routing, rollout), "nobody looks any more"
     assert routing.split == model.Split.of({1: 80, 2: 20})
     assert {one.version for one in await world.runtime.deployments(NAME)} == {1, 2}
+
+
+async def test_what_the_champion_went_through_before_a_restart_decides_how_the_challenger_is_judged(world: World) -> None:
+    await world.serving()
+    await world.passes_by(1)
+    for look in range(120):  # ten minutes of bursts, under the old process
+        bad = 60 if look % 10 == 0 else 0
+        for replica in ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"):
+            hit = bad if replica == f"127.0.0.1:{1 + look // 10 % 4}" else 0
+            world.gateway.count(NAME, 1, 100, hit, replica=replica, latency_us=5000.0)
+        world.clock.advance(10)
+        await world.passes_by(1)
+    await world.loop.shutdown(5.0)
+    world.made_again()
+    await world.start()
+    await world.passes_by(3)
+    stored = await world.store.events(rollout_id=(await world.rollout()).id)
+    (finding,) = [each.event.sentence for each in stored if each.event.kind is events.Kind.SELF_CHECK]
+    assert finding.startswith("The champion's errors come in bursts: judged against itself (4 replicas)")
 
 
 async def test_a_clock_set_back_between_two_processes_loses_nothing_and_holds_nothing_up(world: World) -> None:

@@ -21,6 +21,7 @@ from controlplane.metrics.recorder import Recorder
 from controlplane.observe import Ports
 from controlplane.passes import Passes
 from controlplane.store.memory import MemoryStore
+from controlplane.store.memory_past import MemoryPast
 from controlplane.traffic import TrafficMeter
 from gateway.memory import MemoryGateway
 from monitoring import jsonlines, logs, names
@@ -70,6 +71,7 @@ class World:
             clock=lambda: self.now,
             changes=Broadcast(),
             meter=TrafficMeter(),
+            past=MemoryPast(),
             tick_s=1.0,
             observe_timeout_s=5.0,
             drain_s=0.0,
