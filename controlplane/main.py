@@ -29,6 +29,7 @@ from opentelemetry import trace
 from gateway import adapter as gateways
 from gateway import settings as gateway_settings
 from monitoring import logs, otlp
+from monitoring.answers import HttpAnswers
 from monitoring.drift import replicas
 from monitoring.reports import making, runner
 from registry import adapter as registries
@@ -71,6 +72,7 @@ class ControlPlane:
         self._clock = SteadyClock()
         self._meter = TrafficMeter()
         self._version = importlib.metadata.version("slipway")
+        self._watching: Watcher | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[services.Services]:
@@ -108,7 +110,9 @@ class ControlPlane:
                 on_change=nudge,
                 tracer=tracer,
             )
-            outside = Ports(store, registry, gateway, runtime)
+            answers = HttpAnswers()
+            stack.push_async_callback(answers.close)
+            outside = Ports(store, registry, gateway, runtime, answers)
             loop = self._loop(outside, sql_past.SqlPast(store), recorder, tracer)
             await runtime.start()
             stack.push_async_callback(runtime.close)
@@ -130,7 +134,7 @@ class ControlPlane:
             reporter = self._reporter(shelf, recorder)
             await reporter.start()
             stack.push_async_callback(reporter.stop)
-            watcher = self._watcher(ledger, store, reader, recorder, reporter)
+            watcher = self._watching = self._watcher(ledger, store, reader, recorder, reporter)
             await watcher.start()
             stack.push_async_callback(watcher.stop)
             log.info("control plane is up", extra={"models": models, "api": f"{chosen.api_host}:{chosen.api_port}"})
@@ -139,6 +143,10 @@ class ControlPlane:
 
     def _shares(self, model_name: str) -> dict[int, float]:
         return {each.version: each.share_pct for each in self._meter.traffic(model_name).versions}
+
+    def _alarm(self, model_name: str, version: int) -> str:
+        """The loop looks before drift is watched."""
+        return self._watching.alarm(model_name, version) if self._watching is not None else ""
 
     def _gateway_settings(self) -> gateway_settings.Settings:
         chosen = self._settings
@@ -175,6 +183,7 @@ class ControlPlane:
             tick_s=self._settings.tick_s,
             observe_timeout_s=self._settings.observe_timeout_s,
             drain_s=self._settings.drain_s,
+            drift=self._alarm,
             recorder=recorder,
             tracer=tracer,
         )

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from judge.samples import Sample
-from rollout import commands, machine, model, ports
+from rollout import commands, judging, machine, model, ports
 
 T = TypeVar("T")
 
@@ -27,11 +27,22 @@ class Ports:
     registry: ports.Registry
     gateway: ports.Gateway
     runtime: ports.Runtime
+    answers: ports.Answers | None = None  # None: nobody counts them
 
 
 class Observer:
-    def __init__(self, outside: Ports, *, clock: Callable[[], datetime], timeout_s: float) -> None:
+    """drift: why the data of this version of a model raise an alarm now; empty: they do not."""
+
+    def __init__(
+        self,
+        outside: Ports,
+        *,
+        clock: Callable[[], datetime],
+        timeout_s: float,
+        drift: Callable[[str, int], str] = lambda *_: "",
+    ) -> None:
         self._outside = outside
+        self._drift = drift
         self._clock = clock
         self._timeout_s = timeout_s
         self._alias_read_at: dict[str, datetime] = {}
@@ -41,12 +52,36 @@ class Observer:
         gateway = await self._outside.gateway.state(record.model)
         if rollout is not None and commands.urgent(rollout):
             return model.Observed(now=self._clock(), gateway=gateway)
-        deployments, samples, alias = await asyncio.gather(
-            self._known("runtime", lambda: self._outside.runtime.deployments(record.model)),
+        (deployments, answers), samples, alias = await asyncio.gather(
+            self._replicas(record, rollout),
             self._samples(record),
             self._alias(record.model, rollout),
         )
-        return model.Observed(now=self._clock(), deployments=deployments, gateway=gateway, samples=samples, alias=alias)
+        return model.Observed(
+            now=self._clock(),
+            deployments=deployments,
+            gateway=gateway,
+            samples=samples,
+            answers=answers,
+            alias=alias,
+            drift=self._drift(record.model, rollout.spec.version) if rollout is not None else "",
+        )
+
+    async def _replicas(
+        self, record: model.ModelRecord, rollout: model.Rollout | None
+    ) -> tuple[tuple[model.Deployment, ...] | model.Unknown, tuple[Sample, ...] | model.Unknown]:
+        """Who runs, and what was answered there if the policy asks."""
+        deployments = await self._known("runtime", lambda: self._outside.runtime.deployments(record.model))
+        reader = self._outside.answers
+        if rollout is None or not judging.wants_answers(rollout):
+            return deployments, model.Unknown("not asked")
+        if reader is None:
+            return deployments, model.Unknown("nobody counts answers here")
+        if isinstance(deployments, model.Unknown):
+            return deployments, deployments
+        ready = {each.version: each.endpoints for each in deployments}
+        sides = {side: ready.get(side, ()) for side in (rollout.spec.champion, rollout.spec.version) if side is not None}
+        return deployments, await self._known("replicas", lambda: reader.samples(sides))
 
     async def _samples(self, record: model.ModelRecord) -> tuple[Sample, ...] | model.Unknown:
         if record.split is None:

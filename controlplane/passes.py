@@ -50,12 +50,13 @@ class Passes:
         observe_timeout_s: float,
         drain_s: float,
         keep_readings: timedelta = timedelta(days=30),
+        drift: Callable[[str, int], str] = lambda *_: "",
         recorder: Recorder | None = None,
         tracer: trace.Tracer | None = None,
     ) -> None:
-        """`recorder` hears of every look; left out, nobody asks it. `tracer` hears of passes that changed something."""
+        """`drift`: as in `Observer`. `recorder` hears of every look; left out, nobody asks it. `tracer` hears of passes that changed something."""
         self._outside = outside
-        self._observer = Observer(outside, clock=clock, timeout_s=observe_timeout_s)
+        self._observer = Observer(outside, clock=clock, timeout_s=observe_timeout_s, drift=drift)
         self._clock = clock
         self._changes = changes
         self._meter = meter

@@ -18,6 +18,7 @@ from .settings import Settings
 
 KEY_HEADER = "x-slipway-key"  # callers who send it stay on one side of the split
 VERSION_HEADER = "x-slipway-version"  # testers who send it get this version or a 404
+EPOCH_HEADER = "x-slipway-epoch"  # tells a replica that a request came along the split, and under which epoch: it counts its answers by that
 VERBS = ("predict", "invocations")
 READY_TIMEOUT_S = 5.0
 
@@ -88,11 +89,14 @@ class _Compiler:
             action["hash_policy"] = [_hash_policy(self._routing.model)]
         else:
             action["cluster"] = cluster_name(self._routing.model, version)
+        along = kind == SPLIT
         return {
             "name": f"{kind}/{self._routing.model}",
             "match": _match(path, "GET" if ready else "POST", *headers),
             "route": action,
             "metadata": self._metadata(kind),
+            "request_headers_to_add": [_header(EPOCH_HEADER, str(self._routing.epoch))] if along else [],
+            "request_headers_to_remove": [] if along else [EPOCH_HEADER],
             "response_headers_to_add": [] if version is None else [_header("x-model-version", str(version))],
         }
 

@@ -71,6 +71,17 @@ class Gateway(Protocol):
         ...
 
 
+class Answers(Protocol):
+    """Tells what versions answered, as their replicas counted it."""
+
+    async def samples(self, replicas: Mapping[int, Sequence[str]]) -> tuple[Sample, ...]:
+        """Cumulative counts of the answers to requests that came along the split, by the addresses of each version's replicas: per process of
+        a replica, epoch and version, of the epochs under which all of these versions answered. One answer per request. They hold `answers` alone;
+        `gateway` names no gateway, and `replica` is another one after every start. Raises Unavailable if any of them cannot be read,
+        or answers nothing that can be counted."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
     """One registered version as MLflow knows it."""

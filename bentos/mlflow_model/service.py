@@ -33,7 +33,15 @@ class ModelService(Service[Any]):
         tracer = _tracer(found, meter)
         log = _prediction_log(found, meter)
         outer = app.App(
-            inner, identity, limits, meter.answered, meter.called, tracer=tracer, before_scrape=meter.flush, log=log
+            inner,
+            identity,
+            limits,
+            meter.answered,
+            meter.called,
+            tracer=tracer,
+            before_scrape=meter.flush,
+            log=log,
+            split=inner.answers.add,
         )
         MlflowModel.inner.outer = outer
         return outer

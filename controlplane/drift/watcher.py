@@ -232,6 +232,13 @@ class Watcher:
         found = [look for (name, _), look in self._looks.items() if name == model_name]
         return tuple(sorted(found, key=lambda look: -look.version))
 
+    def alarm(self, model_name: str, version: int) -> str:
+        """Why the data of this version raise an alarm now, in one sentence; empty: they do not, or nobody knows."""
+        look = self._looks.get((model_name, version))
+        if look is None or look.reason is not None or look.judged is None or look.judged.verdict.label not in ALARMS:
+            return ""
+        return f"Version {version}: {look.judged.verdict.sentence}"
+
     def rows(self) -> Iterable[Row]:
         """Gauges of all versions in service."""
         for look in list(self._looks.values()):

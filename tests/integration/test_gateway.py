@@ -48,6 +48,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
         request.transport.abort()
         return response
     seen = {
+        "epoch": request.headers.get("x-slipway-epoch"),
         "path": request.path,
         "query": request.query_string,
         "bytes": len(body),
@@ -158,6 +159,22 @@ async def edge(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
         http = aiohttp.ClientSession(f"http://127.0.0.1:{settings.port}", connector=aiohttp.TCPConnector(limit=64))
         await stack.enter_async_context(http)
         yield Edge(gateway, http, access_log, stack)
+
+
+async def test_replicas_are_told_the_epoch_of_the_split_and_of_nothing_else(edge: Edge) -> None:
+    """They count their answers by it: what somebody asks of one version is nothing to compare, and no caller may say otherwise."""
+    one, two = await edge.replica(), await edge.replica()
+    for epoch in (1, 2):
+        await edge.serve({1: (one,), 2: (two,)}, {1: 50, 2: 50})
+        for path in ("predict", "invocations"):
+            _, _, body = await edge.post(f"/{NAME}/{path}", headers={"x-slipway-epoch": "99"})
+            assert json.loads(body)["epoch"] == str(epoch)
+    for path, headers in (
+        (f"/{NAME}/v2/predict", {"x-slipway-epoch": "99"}),
+        (f"/{NAME}/predict", {"x-slipway-epoch": "99", "x-slipway-version": "2"}),
+    ):
+        _, _, body = await edge.post(path, headers=headers)
+        assert json.loads(body)["epoch"] is None
 
 
 async def test_answers_say_who_answered(edge: Edge) -> None:

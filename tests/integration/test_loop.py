@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from controlplane.api import services
@@ -20,9 +21,12 @@ from controlplane.store.memory import MemoryStore
 from controlplane.store.memory_past import MemoryPast
 from controlplane.traffic import TrafficMeter
 from gateway.memory import MemoryGateway
+from judge.policy import Policy, PredictionShiftGuard
+from judge.presets import CAUTIOUS, STANDARD
 from judge.samples import Sample
+from monitoring.answers import MemoryAnswers
 from registry.memory import MemoryRegistry
-from rollout import commands, events, model, ports
+from rollout import commands, events, model, ports, replay
 from runtime.memory import MemoryRuntime
 
 NAME = "flight-delay"
@@ -79,11 +83,13 @@ class World:
         self.gateway = DefectiveGateway(self.nudge)
         self.runtime = MemoryRuntime(on_change=self.nudge)
         self.past = MemoryPast()
+        self.answers = MemoryAnswers()
+        self.drift = ""
         self.made_again()
 
     def made_again(self) -> Loop:
         """The loop of a new process, in a world that has gone on."""
-        outside = Ports(self.store, self.registry, self.gateway, self.runtime)
+        outside = Ports(self.store, self.registry, self.gateway, self.runtime, self.answers)
         self.passes = Passes(
             outside,
             clock=self.clock,
@@ -93,6 +99,7 @@ class World:
             tick_s=TICK_S,
             observe_timeout_s=HANGS_S,
             drain_s=0.0,
+            drift=lambda name, version: self.drift if (name, version) == (NAME, 2) else "",
         )
         self.loop = Loop(outside, self.passes)
         return self.loop
@@ -108,8 +115,10 @@ class World:
         split = model.Split.of({1: 100})
         await self.store.save(None, model.ModelRecord(name, champion=1, split=split, epoch=1), ())
 
-    async def start(self, name: str = NAME, strategy: model.Strategy = model.Strategy.CANARY) -> None:
-        wish = model.Spec(name, 2, 1, strategy=strategy, steps=STEPS, probation_s=0.0)
+    async def start(
+        self, name: str = NAME, strategy: model.Strategy = model.Strategy.CANARY, policy: Policy = STANDARD
+    ) -> None:
+        wish = model.Spec(name, 2, 1, strategy=strategy, steps=STEPS, probation_s=0.0, policy=policy)
         await self.store.create(commands.new_rollout(wish, f"r-{name}", self.clock()), ())
         self.loop.wake(name)
 
@@ -381,6 +390,114 @@ async def test_a_clock_set_back_between_two_processes_loses_nothing_and_holds_no
     history = [stored.event for stored in await world.store.events()]
     assert len(history) > told
     assert history[-1].kind is events.Kind.ENDED, "the history keeps its order"
+
+
+class Answering:
+    """A rollout whose policy asks for answers, pass by pass: so many requests to either side, each with its own part of "late"."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._chance = np.random.default_rng(3)
+
+    async def start(self, policy: Policy | None = None) -> None:
+        world = self._world
+        await world.serving()
+        await world.start(policy=policy or Policy(latency=None, prediction_shift=PredictionShiftGuard()))
+        await world.passes_by(4)
+        for address in (await self.replicas()).values():
+            world.answers.start(address)
+
+    async def replicas(self) -> dict[int, str]:
+        return {one.version: one.endpoints[0] for one in await self._world.runtime.deployments(NAME)}
+
+    async def passes_by(self, parts: tuple[float, float], passes: int = 40, bad: int = 0) -> model.Rollout:
+        world = self._world
+        for _ in range(passes):
+            if (await world.rollout()).status.phase is not model.Phase.PROGRESSING:
+                break
+            epoch = (await world.published()).epoch
+            for (version, address), part, many in zip((await self.replicas()).items(), parts, (400, 100), strict=True):
+                late = int(self._chance.binomial(many, part))
+                world.gateway.count(NAME, version, many, bad if version == 2 else 0)
+                world.answers.answer(address, epoch, "late", late)
+                world.answers.answer(address, epoch, "on time", many - late)
+            world.clock.advance(1)
+            await world.passes_by(1)
+        return await world.rollout()
+
+
+async def test_a_challenger_that_answers_otherwise_is_held_with_a_reason_and_a_person_may_go_on(world: World) -> None:
+    story = Answering(world)
+    await story.start()
+    held = await story.passes_by((0.2, 0.4))
+    assert (held.status.phase, [hold.reason for hold in held.status.holds]) == (
+        model.Phase.PROGRESSING,
+        [model.HoldReason.GUARD_HOLDS],
+    )
+    assert "of its answers are class" in held.status.holds[0].detail
+    assert (await world.published()).split == model.Split.of({1: 80, 2: 20})
+    assert replay.replay(held, await world.store.readings(held.id)).same
+    await world.ask(commands.promote)
+    await world.passes_by(4)
+    assert (await world.rollout()).status.phase is model.Phase.PROMOTED
+
+
+async def test_traffic_that_drifts_moves_both_sides_and_holds_nobody(world: World) -> None:
+    story = Answering(world)
+    await story.start()
+    for step in range(30):
+        part = 0.1 + 0.02 * step  # from 10 % late to 70 %
+        await story.passes_by((part, part), passes=1)
+    ended = await story.passes_by((0.7, 0.7))
+    await world.passes_by(4)
+    assert (await world.rollout()).status.phase is model.Phase.PROMOTED
+    assert not [stored for stored in await world.store.events() if stored.event.kind is events.Kind.HOLD]
+    assert ended.status.verdict is not None
+
+
+async def test_answers_that_cannot_be_read_keep_their_guard_waiting_and_no_other(world: World) -> None:
+    story = Answering(world)
+    await story.start()
+    world.answers.away((await story.replicas())[2], "it hangs")
+    waiting = await story.passes_by((0.2, 0.2))
+    assert (waiting.status.phase, waiting.status.holds) == (model.Phase.PROGRESSING, ())
+    assert waiting.status.verdict is not None
+    finding = next(one for one in waiting.status.verdict.findings if one.guard == "prediction_shift")
+    assert (finding.label, "replicas: it hangs" in finding.sentence) == ("insufficient", True)
+    left = await story.passes_by((0.2, 0.2), bad=20)
+    assert left.status.phase is model.Phase.ROLLING_BACK
+    assert "fails" in left.status.reason
+
+
+async def test_answers_come_back_and_nothing_was_lost(world: World) -> None:
+    story = Answering(world)
+    await story.start()
+    address = (await story.replicas())[2]
+    world.answers.away(address, "it hangs")
+    await story.passes_by((0.2, 0.2), passes=20)
+    world.answers.away(address)
+    found = await story.passes_by((0.2, 0.2), passes=1)
+    assert found.status.judge is not None
+    assert sum(many for _, many in found.status.judge.challenger.answers) == 2100
+
+
+async def test_nobody_asks_the_replicas_unless_the_policy_does(world: World) -> None:
+    story = Answering(world)
+    await story.start(Policy(latency=None))
+    await story.passes_by((0.2, 0.2))
+    assert world.answers.asked == 0
+
+
+async def test_drifting_traffic_holds_a_cautious_rollout_while_it_lasts(world: World) -> None:
+    story = Answering(world)
+    world.drift = "Version 2: Harmful drift: wind_speed moved."
+    await story.start(replace(CAUTIOUS, latency=None))
+    held = await story.passes_by((0.2, 0.2), passes=5)
+    assert [(hold.reason, hold.detail.startswith(world.drift)) for hold in held.status.holds] == [("traffic_drifts", True)]
+    world.drift = ""
+    await story.passes_by((0.2, 0.2), passes=200)
+    await world.passes_by(4)
+    assert (await world.rollout()).status.phase is model.Phase.PROMOTED
 
 
 def test_the_observed_split_is_what_was_counted_in_the_last_seconds() -> None:

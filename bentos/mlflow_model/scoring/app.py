@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from . import batching, prediction_log, predictor, problem, signature, tracing
+from . import answers, batching, prediction_log, predictor, problem, signature, tracing
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -46,7 +46,8 @@ class Identity:
 
 
 class App:
-    """Wraps BentoML's app. Answers 503 until `serve` was given the loaded model."""
+    """Wraps BentoML's app. Answers 503 until `serve` was given the loaded model. split: hears of every answer to a request that came
+    along a gateway's split, with its epoch."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class App:
         tracer: tracing.Tracer | None = None,
         before_scrape: Callable[[], None] = lambda: None,
         log: prediction_log.PredictionLog | None = None,
+        split: Callable[[bytes, Any], None] = lambda *_: None,
     ) -> None:
         self._inner = inner
         self._limits = limits
@@ -67,6 +69,7 @@ class App:
         self._tracer = tracer
         self._before_scrape = before_scrape
         self._log = log
+        self._split = split
         self._predictor: predictor.Predictor | None = None
         self._batcher: batching.Batcher | None = None
         self._waiting = 0
@@ -155,6 +158,8 @@ class App:
         answer, written = await self._predict(batcher, data, params, trace)
         if taken is not None and self._log is not None:
             self._log.add(taken, answer)
+        if (epoch := given.get(answers.EPOCH_HEADER)) is not None:
+            self._split(epoch, answer)
         return written
 
     async def _predict(

@@ -1,6 +1,6 @@
 """Shows what was counted: on the bento's /metrics for Prometheus, and at /counts for the control plane.
 
-An ASGI app between ours and BentoML's. The lines are made when somebody asks, from one array: a value of prometheus-client's shared folder would
+Also at /counts/answers what the split's requests were answered (see `answers`). An ASGI app between ours and BentoML's. The lines are made when somebody asks, from one array: a value of prometheus-client's shared folder would
 cost 2 microseconds per bin of each row. /counts names the process, so that counters of two lives, or of two workers of one replica,
 are never taken for one; a gateway routes neither address to clients.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from . import counting
+from . import answers, counting
 
 FORMAT = 1  # of /counts
 SHOWN = 100  # features in Prometheus, the most important ones; /counts has them all
@@ -29,6 +29,7 @@ class Exposed:
 
     def __init__(self, inner: Any, model: str, version: str, reference: counting.Reference | str) -> None:
         self._inner = inner
+        self.answers = answers.Answers()
         self._whose = f'model="{model.translate(_ESCAPES)}",model_version="{version.translate(_ESCAPES)}"'
         self.counter = None if isinstance(reference, str) else counting.Counter(reference)
         self._reason = reference if isinstance(reference, str) else None
@@ -39,6 +40,8 @@ class Exposed:
         path = scope.get("path") if scope["type"] == "http" and scope["method"] == "GET" else None
         if path == "/counts":
             await _answer(send, orjson.dumps(self._counts()))
+        elif path == "/counts/answers":
+            await _answer(send, orjson.dumps(self.answers.counted()))
         elif path == "/counts/profile" and self.counter is not None:
             await _answer(send, self.counter.reference.raw)
         elif path == "/metrics":
