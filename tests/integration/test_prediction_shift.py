@@ -25,6 +25,7 @@ from controlplane.clock import SteadyClock
 from controlplane.observe import Ports
 from controlplane.passes import Passes
 from controlplane.store.memory import MemoryStore
+from controlplane.store.memory_past import MemoryPast
 from controlplane.traffic import TrafficMeter
 from gateway import adapter, bootstrap
 from gateway import process as envoys
@@ -168,6 +169,7 @@ async def site(tmp_path: Path, bentos: dict[int, str], challenger: int, *, epoch
         runtime = Placed({version: bentos[version] for version in (1, challenger)})
         passes = Passes(
             Ports(store, registry, gateway, runtime, answers),
+            past=MemoryPast(),
             clock=clock,
             changes=Broadcast(),
             meter=TrafficMeter(),

@@ -68,8 +68,8 @@ def _read(answer: Any) -> tuple[bool, str]:
     """Whether the first row's answer is a score, and its bin or class. As in the reference profile, two columns are the probabilities of no and
     yes, and of several the likeliest is the answer. Raises for what is neither a number nor a text."""
     row = answer[0]
-    if isinstance(row, np.ndarray | list | tuple):
-        columns = np.asarray(row).reshape(-1)
+    if isinstance(row, (np.ndarray, list, tuple)):
+        columns = row if isinstance(row, np.ndarray) and row.ndim == 1 else np.asarray(row).reshape(-1)
         row = columns[-1] if len(columns) <= 2 else int(columns.argmax())
     value = row.item() if isinstance(row, np.generic) else row
     if isinstance(value, float) and value == value:  # noqa: PLR0124 - NaN differs from itself

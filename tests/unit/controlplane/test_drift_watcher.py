@@ -127,6 +127,8 @@ async def test_a_shift_is_found_told_once_and_over_again() -> None:
     site.count("a:1", what, what.counts(1500, shift=1.5, seed=2))
     (look,) = await site.look()
     assert label(look) is Label.HARMFUL
+    assert site.watcher.alarm("m", 1).startswith("Version 1: Harmful drift: predictions moved from ")
+    assert site.watcher.alarm("m", 2) == ""
     await site.look()
     assert (await site.told())[1:] == [(events.Kind.DRIFT_ALARM, "harmful")]
     assert [judged.verdict.label for judged in site.alarmed] == [Label.HARMFUL], "who makes reports hears of it once"
@@ -135,6 +137,7 @@ async def test_a_shift_is_found_told_once_and_over_again() -> None:
     assert fact.data["columns"] == ["prediction", "x"]
     site.count("a:1", what, what.counts(1500, seed=3))
     assert label((await site.look())[0]) is Label.NONE
+    assert site.watcher.alarm("m", 1) == ""
     assert (await site.told())[2:] == [(events.Kind.DRIFT, "none")]
 
 

@@ -14,6 +14,7 @@ from controlplane.api import schemas, services
 from controlplane.store.memory import MemoryStore
 from judge import presets
 from judge import verdict as verdicts
+from judge.policy import OnDrift, PredictionShiftGuard
 from registry.memory import MemoryRegistry
 from rollout import events, model
 
@@ -407,6 +408,11 @@ async def test_a_policy_may_be_named_and_changed(client: httpx.AsyncClient, stor
     await move(store, model.Phase.FAILED, "r2")
     await start(client, policy={"preset": "fast", "latency": None})
     assert (await store.rollout("r3")).spec.policy.latency is None
+    await move(store, model.Phase.FAILED, "r3")
+    await start(client, policy={"preset": "cautious", "prediction_shift": {}, "on_drift": "ignore"})
+    policy = (await store.rollout("r4")).spec.policy
+    assert policy.prediction_shift == PredictionShiftGuard(ordered=None)
+    assert policy.on_drift is OnDrift.IGNORE
 
 
 @pytest.mark.parametrize(
