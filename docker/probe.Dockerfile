@@ -1,5 +1,5 @@
-# An image that has nothing but its program, with something to ask it by: health checks run inside. And a folder for its data, which a
-# volume takes its owner from.
+# An image that has nothing but its program, with something to ask it by: health checks run inside. And folders for data, which
+# volumes take their owner from.
 ARG IMAGE
 ARG BUSYBOX_IMAGE=busybox:1.37.0-musl
 FROM ${BUSYBOX_IMAGE} AS tools
@@ -8,3 +8,4 @@ RUN mkdir /empty
 FROM ${IMAGE}
 COPY --from=tools /bin/busybox /bin/busybox
 COPY --from=tools --chown=10001:10001 /empty /var/tempo
+COPY --from=tools --chown=10001:10001 /empty /var/lib/otelcol

@@ -1,9 +1,11 @@
-"""PURE. The command line that starts Envoy. Called by the launcher in `cli/` and by tests, which run it."""
+"""PURE. The command line that starts Envoy, and what it wants in its environment. Called by the launcher in `cli/` and by tests, which run it."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+
+ENVIRONMENT = {"TZ": "UTC"}  # the times in its own log are local ones
 
 
 def argv(

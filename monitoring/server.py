@@ -100,6 +100,7 @@ def argv(program: Path, *, config: Path, data: Path, listen: str) -> Sequence[st
         "--rules.alert.resend-delay=10s",  # what Alertmanager missed while it was away; a minute is long for a bad version
         "--enable-feature=exemplar-storage",
         "--log.level=warn",
+        "--log.format=json",
     )
 
 
@@ -112,4 +113,5 @@ def alertmanager_argv(program: Path, *, config: Path, data: Path, listen: str) -
         f"--web.listen-address={listen}",
         "--cluster.listen-address=",
         "--log.level=warn",
+        "--log.format=json",
     )

@@ -23,7 +23,9 @@ QUIET = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # evaluation jobs nobody here uses: three more processes
     "MLFLOW_SERVER_JOB_ENABLE_PERIODIC_TASKS": "false",
     "GIT_PYTHON_REFRESH": "quiet",  # a machine without git gets no warning
+    "MLFLOW_CONFIGURE_LOGGING": "false",  # or it would write lines of its own beside those of LOGGING
 }
+LOGGING = Path(__file__).parent / "mlflow-logging.json"  # JSON lines, as everybody else here writes them
 LOOPBACK = "127.0.0.1"
 FOREIGN = ("MLFLOW_", "_MLFLOW_")  # settings for other servers and clients must not redirect this one
 
@@ -62,6 +64,6 @@ def command(
     argv = (
         *(sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app"),
         *("--host", host, "--port", str(port), "--workers", "1"),
-        *("--log-level", "warning", "--no-access-log"),
+        *("--log-config", str(LOGGING), "--log-level", "warning", "--no-access-log"),
     )
     return Command(argv=argv, env={**inherited, **QUIET, **settings}, uri=f"http://127.0.0.1:{port}")

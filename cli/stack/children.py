@@ -142,7 +142,7 @@ def _envoy(config: Config) -> Child:
     return Child(
         ENVOY,
         argv,
-        dict(os.environ),
+        {**os.environ, **process.ENVIRONMENT},
         config.state_dir / "logs" / "envoy.stderr.log",
         f"http://{HOST}:{config.ports.ingress}/",
         config.deadline_s,

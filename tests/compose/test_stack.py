@@ -64,7 +64,8 @@ class Stack:
         (folder / "notify.yaml").write_text(json.dumps({"receivers": [entry]}))
         self._environment["NOTIFY_DIR"] = str(folder)
         self.services = (*NEEDED, "hook") if os.environ.get("TEST_COMPOSE") != "all" else ()
-        self.http = httpx.Client(timeout=30, trust_env=False)
+        # Docker's own proxy keeps connections open whose other end has died: none is used twice.
+        self.http = httpx.Client(timeout=30, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
         at = {name: f"http://127.0.0.1:{port}" for name, port in taken.items()}
         self.api, self.gateway, self.mlflow = f"{at['api']}/api/v1", at["ingress"], at["mlflow"]
         self.prometheus, self.alertmanager = at["prometheus"], at["alertmanager"]
@@ -280,6 +281,22 @@ def test_somebody_is_told_of_it_all(shipped: Stack) -> None:
 def test_prometheus_knows_its_alertmanager(shipped: Stack) -> None:
     known = shipped.http.get(f"{shipped.prometheus}/api/v1/alertmanagers").json()["data"]
     assert [one["url"] for one in known["activeAlertmanagers"]] == ["http://alertmanager:9093/api/v2/alerts"]
+
+
+def test_every_process_leaves_its_log_to_the_collector(shipped: Stack) -> None:
+    """The collector's user is the one who reads here, in the volumes that both mount."""
+
+    def told(file: str) -> set[str]:
+        lines = shipped.run("exec", "-T", "controlplane", "sh", "-c", f"cat /var/lib/slipway/{file}").splitlines()
+        return {json.loads(line)["service"] for line in lines if line.startswith("{")}
+
+    assert shipped.http.get(f"{shipped.gateway}/nobody/predict").status_code == 404
+    until(lambda: told("logs/access.log") == {"slipway-gateway"})
+    assert told("logs/envoy.log") == {"slipway-gateway"}
+    assert told("logs/controlplane.log") == {"slipway-controlplane"}
+    assert "slipway-bento" in told(f"runtime/{MODEL}/v*/replica-*/log.txt")
+    assert told("logs/mlflow.log") <= {"mlflow"}  # it has no reason to say anything
+    assert "slipway-gateway" in shipped.run("logs", "--no-color", "gateway"), "and to those who ask Docker"
 
 
 def test_everything_is_remembered_when_the_containers_are_made_anew(shipped: Stack) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 import yaml
 
 from monitoring import server
+from tests.conftest import needed
 
 if TYPE_CHECKING:
     from tests.conftest import System
@@ -156,16 +160,12 @@ class Receiver:
         self._include = [pattern.replace("${env:SLIPWAY_STATE_DIR:-/var/lib/slipway}/", "") for pattern in receiver["include"]]
         self._state_dir = state_dir
 
-    def files(self) -> dict[str, Path]:
-        return {pattern: file for pattern in self._include for file in self._state_dir.glob(pattern)}
+    def files(self) -> set[str]:
+        return {str(file.relative_to(self._state_dir)) for pattern in self._include for file in self._state_dir.glob(pattern)}
 
     def entries(self) -> dict[str, list[Entry]]:
-        read = {str(file.relative_to(self._state_dir)): file.read_text() for file in self.files().values()}
-        return {name: [collected(line, self.operators) for line in text.splitlines()] for name, text in read.items()}
-
-    @property
-    def patterns(self) -> list[str]:
-        return self._include
+        read = {name: (self._state_dir / name).read_text().splitlines() for name in self.files()}
+        return {name: [collected(line, self.operators) for line in lines] for name, lines in read.items()}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -184,28 +184,35 @@ def site(system: System) -> System:
     return system
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def logs(site: System, eventually: Eventually) -> tuple[str, dict[str, list[Entry]]]:
-    """The trace of a request that failed, and all lines once they tell of it."""
+    """The trace of a request that failed, and all lines once they tell of it, and of somebody who does not speak HTTP to MLflow."""
     answer = site.predict(f"{MODEL}/predict", {"dataframe_records": [{"x": -1.0}]})
     assert answer.status_code == 500
-    receiver = Receiver(site.stack.config.state_dir)
+    folder = site.stack.config.state_dir
     trace_id = str(answer.headers["x-trace-id"])
-    eventually(lambda: trace_id in (site.stack.config.state_dir / "logs" / "access.log").read_text())
-    return trace_id, receiver.entries()
+    at = httpx.URL(site.mlflow)
+    with socket.create_connection((at.host, at.port or 0), 10) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        connection.recv(100)
+    eventually(lambda: trace_id in (folder / "logs" / "access.log").read_text())
+    eventually(lambda: "Invalid HTTP" in (folder / "logs" / "mlflow.log").read_text())
+    return trace_id, Receiver(folder).entries()
 
 
-def test_every_pattern_finds_a_log(site: System) -> None:
-    receiver = Receiver(site.stack.config.state_dir)
-    assert set(receiver.files()) == set(receiver.patterns)
+def test_every_process_has_a_log_that_is_read(site: System) -> None:
+    state_dir = site.stack.config.state_dir
+    written = {
+        str(file.relative_to(state_dir)) for file in state_dir.rglob("*") if file.suffix == ".log" or file.name == "log.txt"
+    }
+    of_processes = {f"logs/{name}.log" for name in site.stack.pids()}
+    assert of_processes | {f"runtime/{MODEL}/v1/replica-0/log.txt"} <= Receiver(state_dir).files() == written
 
 
 def test_every_line_of_ours_is_read_whole(logs: tuple[str, dict[str, list[Entry]]]) -> None:
     now = datetime.now(UTC)  # noqa: TID251  real lines have real times
     for name, entries in logs[1].items():
-        ours = [entry for entry in entries if "service.name" in entry.resource]
-        assert ours, name
-        for entry in ours:
+        for entry in [entry for entry in entries if "service.name" in entry.resource]:
             assert entry.failures == [], (name, entry)
             assert entry.timestamp is not None
             assert abs((now - entry.timestamp).total_seconds()) < 600, (name, entry)
@@ -216,10 +223,25 @@ def test_every_line_of_ours_is_read_whole(logs: tuple[str, dict[str, list[Entry]
 
 def test_each_process_has_its_name(logs: tuple[str, dict[str, list[Entry]]]) -> None:
     named = {name: {entry.resource.get("service.name") for entry in entries} for name, entries in logs[1].items()}
-    assert named["logs/access.log"] == {"slipway-gateway"}
+    assert named["logs/access.log"] == named["logs/envoy.log"] == {"slipway-gateway"}
     assert named["logs/controlplane.log"] == {"slipway-controlplane"}
     assert named["logs/launcher.log"] == {"slipway-launcher"}
+    assert "mlflow" in named["logs/mlflow.log"]
     assert "slipway-bento" in named[f"runtime/{MODEL}/v1/replica-0/log.txt"]
+
+
+def test_the_watchers_lines_are_read_in_their_own_words(tmp_path: Path) -> None:
+    """Prometheus is asked to start where it may not, and says so."""
+    log, config = tmp_path / "prometheus.log", tmp_path / "prometheus.yml"
+    config.write_text(server.render(server.Config("127.0.0.1:9", "127.0.0.1:0")))
+    argv = server.argv(needed("prometheus"), config=config, data=Path("/proc/nowhere"), listen="127.0.0.1:0")
+    with log.open("wb") as said:
+        assert subprocess.run(argv, stdout=said, stderr=said, check=False, timeout=30).returncode != 0
+    entries = [collected(line, Receiver(tmp_path).operators) for line in log.read_text().splitlines()]
+    (error,) = [entry for entry in entries if entry.severity in ("error", "fatal")][:1]
+    assert error.failures == []
+    assert isinstance(error.body, str)
+    assert not error.body.startswith("{")
 
 
 def test_the_lines_of_one_request_are_found_by_its_trace(logs: tuple[str, dict[str, list[Entry]]]) -> None:

@@ -358,7 +358,7 @@ async def test_what_has_no_latency_is_no_error_of_envoy(edge: Edge) -> None:
     with pytest.raises(TimeoutError):
         await edge.post(f"/{NAME}/predict?do=hang", timeout=aiohttp.ClientTimeout(total=0.1))
     await edge.logged(2)
-    assert "][error]" not in edge.access_log.with_name("envoy.log").read_text(encoding="utf-8")
+    assert '"level":"error"' not in edge.access_log.with_name("envoy.log").read_text(encoding="utf-8")
 
 
 async def test_what_is_an_error(edge: Edge) -> None:

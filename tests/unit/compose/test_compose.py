@@ -21,6 +21,7 @@ from monitoring import server
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
+VARIABLE_OF_COLLECTOR = re.compile(r"\$\{env:(\w+):-([^}]*)\}")
 VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
 
@@ -228,17 +229,18 @@ def test_prometheus_and_alertmanager_are_started_as_on_one_machine() -> None:
 
 
 def test_the_gateway_is_started_as_on_one_machine() -> None:
-    (command,) = re.findall(r"^CMD (\[\"envoy\".*\])$", DOCKERFILE, re.MULTILINE)
-    assert json.loads(command) == process.argv(Path("/etc/envoy/envoy.json"), log_path=None, program="envoy")
+    (environment, command) = re.findall(r"^ENV (TZ=\S+)\nCMD (\[.*\])$", DOCKERFILE, re.MULTILINE)[0]
+    assert json.loads(command)[3:] == process.argv(Path("/etc/envoy/envoy.json"), log_path=None, program="envoy")
+    assert dict([environment.split("=")]) == process.ENVIRONMENT
 
 
 def test_mlflow_is_started_as_on_one_machine() -> None:
-    assert SERVICES["mlflow"]["command"] == ["python", "-P", "-m", mlflow.__name__]
+    assert SERVICES["mlflow"]["command"][3:] == ["python", "-P", "-m", mlflow.__name__]
     assert f"'{mlflow.command().health}'" in SERVICES["mlflow"]["healthcheck"]["test"][-1]
     assert ("mlflow", str(mlflow.HOME), "rw") in mounts(SERVICES["mlflow"])
 
 
-@pytest.mark.parametrize("script", ["controlplane.sh", "secrets.sh"])
+@pytest.mark.parametrize("script", ["controlplane.sh", "logged.sh", "secrets.sh"])
 def test_scripts_can_be_run(script: str) -> None:
     assert (ROOT / "docker" / script).stat().st_mode & 0o111
 
@@ -269,13 +271,65 @@ def test_spans_find_their_way_to_tempo() -> None:
     assert tempo["distributor"]["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"] == f"0.0.0.0:{port}"
 
 
+def commands() -> dict[str, list[str]]:
+    """Of those whose logs the collector reads."""
+    (gateway,) = re.findall(r"^CMD (\[\"logged.sh\".*\])$", DOCKERFILE, re.MULTILINE)
+    return {name: SERVICES[name]["command"] for name in ("mlflow", "controlplane")} | {"gateway": json.loads(gateway)}
+
+
+def test_logs_find_their_way_to_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = yaml.safe_load((ROOT / "monitoring/collector/collector.yaml").read_text())
+    included = [VARIABLE_OF_COLLECTOR.sub(r"\2", one) for one in config["receivers"]["filelog/slipway"]["include"]]
+    mounted = {(source, target): mode for source, target, mode in mounts(SERVICES["collector"])}
+    (folder,) = re.findall(r"\{LOGS_DIR:-(.*)\}", (ROOT / "docker/logged.sh").read_text())
+    written: list[str] = []
+    for name, (script, out, err, *_) in commands().items():
+        assert script.endswith("logged.sh")
+        assert SERVICES[name]["init"], "who reaps the writers, and lets them end"
+        assert ("logs", folder, "rw") in mounts(SERVICES[name])
+        written += {out, err}
+    assert len(written) == len(set(written)), "one file, one writer"
+    assert mounted["logs", folder] == "ro"
+    chosen = environment(monkeypatch)
+    replicas = str(chosen.state_dir / "runtime")
+    assert ("runtime", replicas, "rw") in mounts(SERVICES["controlplane"])
+    assert mounted["runtime", replicas] == "ro"
+    for file in (*(f"{folder}/{name}" for name in written), f"{replicas}/fraud/v3/replica-0/log.txt"):
+        assert any(Path(file).match(pattern) for pattern in included), file
+    assert files.ACCESS_LOG == "/dev/stdout", "which is the first of the gateway's two"
+    assert {source for source, _ in mounted if not source.startswith("./")} == {"logs", "runtime", "collector"}, (
+        "and not the store"
+    )
+
+
+def test_every_destination_of_the_logs_can_be_chosen() -> None:
+    collector = SERVICES["collector"]
+    read = ["collector", "storage", dict(VARIABLE.findall(TEXT))["COLLECTOR_LOGS"]]
+    assert collector["command"] == [f"--config=/etc/otelcol/{name}.yaml" for name in read]
+    assert ("./monitoring/collector", "/etc/otelcol", "ro") in mounts(collector)
+    shipped = {file.stem: file.read_text() for file in (ROOT / "monitoring/collector").glob("*.yaml")}
+    assert set(read) <= set(shipped)
+    told = (ROOT / ".env.example").read_text()
+    assert all(name in told for name in set(shipped) - {"collector", "storage"})
+    left = {
+        "SLIPWAY_STATE_DIR",
+        "SLIPWAY_COLLECTOR_DIR",
+        "TEMPO_ENDPOINT",
+        "HOSTNAME",
+    }  # their defaults fit, or Docker sets them
+    for name, default in re.findall(r"\$\{env:(\w+)(?::-([^}]*))?\}", "".join(shipped.values())):
+        assert name in left or (collector["environment"][name] or "") == default
+    (kept,) = (target for source, target, _ in mounts(collector) if source == "collector")
+    assert f"SLIPWAY_COLLECTOR_DIR:-{kept}}}" in shipped["storage"]
+    assert f" /empty {kept}\n" in (ROOT / "docker/probe.Dockerfile").read_text(), "and it belongs to the collector's user"
+
+
 def test_collector_and_tempo_are_asked_where_they_answer() -> None:
     collector, tempo = (
         yaml.safe_load((ROOT / "monitoring" / file).read_text()) for file in ("collector/collector.yaml", "tempo/tempo.yaml")
     )
     health = collector["extensions"]["health_check"]["endpoint"].rpartition(":")[2]
     assert f":{health}/" in SERVICES["collector"]["healthcheck"]["test"][-1]
-    assert SERVICES["collector"]["command"] == ["--config=/etc/otelcol/config.yaml"]
     assert tempo["server"]["http_listen_port"] in published(SERVICES["tempo"])
     assert f":{tempo['server']['http_listen_port']}/" in SERVICES["tempo"]["healthcheck"]["test"][-1]
     (data,) = (target for source, target, _ in mounts(SERVICES["tempo"]) if source == "tempo")

@@ -53,6 +53,7 @@ def test_each_example_fits_over_it(example: Path) -> None:
     over = read(example)
     config = merged(read(BASE), over)
     check(config)
+    check(merged(merged(read(BASE), read(FOLDER / "storage.yaml")), over))
     assert ("logs" in config["service"]["pipelines"]) == ("exporters" in over)
     for name, value in leaves(over.get("exporters", {})):
         if any(word in name for word in ("key", "password", "token")):
@@ -66,7 +67,7 @@ def leaves(tree: Any, name: str = "") -> list[tuple[str, str]]:
 
 
 def test_elk_cloudwatch_and_datadog_are_there() -> None:
-    assert {file.stem for file in EXAMPLES} >= {"elasticsearch", "cloudwatch", "datadog"}
+    assert {file.stem for file in EXAMPLES} >= {"elasticsearch", "cloudwatch", "datadog", "file"}
 
 
 def test_the_path_of_otlp_is_the_same_for_all() -> None:
