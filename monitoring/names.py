@@ -68,6 +68,7 @@ BATCH_ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0)
 BUILD_INFO = _gauge("build_info", "1; the label tells which slipway runs", "version")
 HTTP_REQUESTS = _counter("http_requests", "Requests to the API by route template", "method", "route", "code")
 HTTP_DURATION = _histogram("http_request_duration_seconds", "Until the answer began, by route", API_S, "method", "route")
+CLOCK = _gauge("clock_timestamp_seconds", "What time it is, by the control plane's clock")
 PASS_DURATION = _histogram("loop_pass_duration_seconds", "One look of the loop at one model", API_S)
 PASS_FAILURES = _counter("loop_pass_failures", "Looks that ended in an unexpected error", MODEL)
 PASS_AGE = _gauge("loop_last_pass_age_seconds", "Since the loop last looked at the model, by one clock", MODEL)
@@ -178,7 +179,7 @@ DRIFT_IN_DEPTH: tuple[Metric, ...] = (
 CONTROL_PLANE: tuple[Metric, ...] = (
     *DRIFT,
     *DRIFT_IN_DEPTH,
-    *(BUILD_INFO, HTTP_REQUESTS, HTTP_DURATION, PASS_DURATION, PASS_FAILURES, PASS_AGE),
+    *(BUILD_INFO, CLOCK, HTTP_REQUESTS, HTTP_DURATION, PASS_DURATION, PASS_FAILURES, PASS_AGE),
     *(VERSION_INFO, REPLICAS_WANTED, REPLICAS_READY, WEIGHT, SPLIT_REQUESTS, SPLIT_ERRORS, SPLIT_DURATION),
     *(GATEWAYS, GATEWAY_ACK, GATEWAY_REFUSED),
     *(PHASE, STEP, STEPS, STEP_SINCE, HOLD, TRANSITION, ENDED, VERDICT_LABEL, VERDICT_EVIDENCE, VERDICT_THRESHOLD),

@@ -225,24 +225,32 @@ def _processes_of(folder: Path) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[System]:
-    """A module that says `WATCHED = True` has a Prometheus in it too."""
+@contextmanager
+def running_system(
+    folder: Path, *, prometheus: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[System]:
+    """`environment`: for the control plane alone, and the replicas that it starts."""
     import httpx  # noqa: PLC0415  see the module's docstring
 
     from cli.stack import config, ports, stack  # noqa: PLC0415  see the module's docstring
 
-    folder = tmp_path_factory.mktemp("system") / ".slipway"  # hidden, as the default is
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in FAST.items():
-            environment.setenv(name, value)
-        watched = needed("prometheus") if getattr(request.module, "WATCHED", False) else None
-        local = stack.Stack(config.Config(folder, ports.random_ports(), prometheus=watched))
-        with local.running(), httpx.Client(timeout=30, trust_env=False) as http:
-            yield System(local, http)
+    own = {**FAST, **(environment or {})}
+    chosen = config.Config(folder, ports.random_ports(), prometheus=prometheus, environment=own)
+    local = stack.Stack(chosen)
+    with local.running(), httpx.Client(timeout=30, trust_env=False) as http:
+        yield System(local, http)
     poll(lambda: not _processes_of(folder), 5)
     errors = [line for line in (folder / "logs" / "controlplane.log").read_text().splitlines() if '"level":"error"' in line]
     assert [line for line in errors if "Unavailable" not in line] == []  # a full disk is told so
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[System]:
+    """A module that says `WATCHED = True` has a Prometheus in it too."""
+    watched = needed("prometheus") if getattr(request.module, "WATCHED", False) else None
+    folder = tmp_path_factory.mktemp("system") / ".slipway"  # hidden, as the default is
+    with running_system(folder, prometheus=watched) as running:
+        yield running
 
 
 def needed(program: str) -> Path:

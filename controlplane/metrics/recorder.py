@@ -183,6 +183,7 @@ class Recorder:
 
         def rows() -> Iterable[families.Row]:
             yield names.BUILD_INFO, 1, (self._version,)
+            yield names.CLOCK, now.timestamp(), ()
             yield names.GATEWAYS, gateways, ()
             yield from drift
             for name, at in passed_at.items():

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from controlplane import alerting
 from monitoring import names, server
 
 CONFIG = server.Config("127.0.0.1:8700", "127.0.0.1:8703", alertmanagers=("127.0.0.1:9093",))
@@ -38,7 +39,7 @@ WORDS = {
         "absent",
         "abs",
     ),
-    *("histogram_quantile", "max_over_time", "le", "model", "model_version", "source", "slo"),
+    *("histogram_quantile", "max_over_time", "timestamp", "le", "model", "model_version", "source", "slo"),
 }
 
 
@@ -103,8 +104,10 @@ def test_records_are_named_level_metric_operations() -> None:
 
 
 def test_no_rule_compares_clocks() -> None:
-    """Clocks of targets may be wrong: ages are told by the one who has the clock."""
-    assert not any(re.search(r"\b(time|timestamp)\(", rule["expr"]) for rule in rules())
+    """Clocks of targets may be wrong: ages are told by the one who has the clock. One rule says so when they are."""
+    comparing = [rule for rule in rules() if re.search(r"\b(time|timestamp)\(", rule["expr"])]
+    assert [rule["alert"] for rule in comparing] == ["SlipwayClockSkew"]
+    assert float(comparing[0]["expr"].rpartition(" ")[2]) == alerting.SKEW.total_seconds(), "from then on alerts are not obeyed"
 
 
 @each_alert

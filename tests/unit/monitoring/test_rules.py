@@ -115,6 +115,7 @@ V2 = {"model": "m", "model_version": "2"}
 UP = 'up{job="slipway-controlplane",instance="c"}'
 GATEWAY_UP = 'up{job="slipway-gateway",instance="g"}'
 CONNECTED = 'slipway_gateways_connected{job="slipway-controlplane"}'
+CLOCK = "slipway_clock_timestamp_seconds"  # made-up time begins at 0
 AVAILABILITY, LATENCY = {**M, "slo": "availability"}, {**M, "slo": "latency"}
 
 CASES = (
@@ -378,7 +379,13 @@ CASES = (
     Case("SlipwayPredictionLogLosing", "all the time", unlogged("0+1x120"), "14m", ({**WARNING, **V2},)),
     Case("SlipwayPredictionLogLosing", "a burst", unlogged("0x20 0+1x8 8x100"), "25m"),
     Case("SlipwayPredictionLogLosing", "none", unlogged("0x120"), "20m"),
+    Case("SlipwayClockSkew", "a minute ahead", {CLOCK: "60+15x60"}, "4m", (WARNING,)),
+    Case("SlipwayClockSkew", "a minute behind", {CLOCK: "-60+15x60"}, "4m", (WARNING,)),
+    Case("SlipwayClockSkew", "4 s apart, which is what a slow scrape may take", {CLOCK: "4+15x60"}, "4m"),
     Case("SlipwayDiscoveryFails", "never", {"prometheus_sd_http_failures_total": "0x60"}, "4m"),
+    Case(
+        "SlipwayDiscoveryFails", "for half a minute after the start", {"prometheus_sd_http_failures_total": "0+3x2 6x60"}, "2m"
+    ),
 )
 
 
@@ -397,6 +404,13 @@ def test_every_alert_is_seen_firing_and_quiet() -> None:
 def test_alerts_fire_and_are_quiet(promtool: Path, tmp_path: Path) -> None:
     for step in (QUICK, HOURS, DAYS):
         run(promtool, tmp_path / f"{step}.yml", [case.group() for case in CASES if case.step == step], step)
+
+
+def test_a_prometheus_that_knows_nothing_misses_the_control_plane_and_invents_nothing(promtool: Path, tmp_path: Path) -> None:
+    firing = {"expr": 'sum by (alertname) (ALERTS{alertstate="firing"})', "eval_time": "3h"}
+    expected = [{"labels": _labels({"alertname": name}), "value": 1} for name in ("SlipwayControlPlaneGone", "SlipwayWatchdog")]
+    group = {"interval": HOURS, "input_series": [], "promql_expr_test": [{**firing, "exp_samples": expected}]}
+    run(promtool, tmp_path / "empty.yml", [group], HOURS)
 
 
 def test_what_the_people_on_call_read(promtool: Path, tmp_path: Path) -> None:
