@@ -58,6 +58,29 @@ class Variable:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """Something that a person may write, in place of `value`."""
+
+    name: str
+    title: str
+    about: str
+    value: str
+
+    def json(self) -> Json:
+        current = {"text": self.value, "value": self.value}
+        return {
+            "current": current,
+            "description": self.about,
+            "hide": 0,
+            "label": self.title,
+            "name": self.name,
+            "options": [current | {"selected": True}],
+            "query": self.value,
+            "type": "textbox",
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Annotation:
     """Marks on every panel. The query's values are the times of the events, in milliseconds."""
 
@@ -95,8 +118,10 @@ class Dashboard:
     variables: tuple[Variable, ...]
     annotations: tuple[Annotation, ...]
     since: str = "now-1h"
+    boxes: tuple[Box, ...] = ()
 
     def json(self) -> Json:
+        choices: tuple[Variable | Box, ...] = (*self.variables, *self.boxes)
         return {
             "annotations": {"list": [_BUILT_IN, *(one.json() for one in self.annotations)]},
             "description": self.description,
@@ -109,7 +134,7 @@ class Dashboard:
             "refresh": "10s",
             "schemaVersion": SCHEMA,
             "tags": [TAG],
-            "templating": {"list": [_DATASOURCE, *(one.json() for one in self.variables)]},
+            "templating": {"list": [_DATASOURCE, *(one.json() for one in choices)]},
             "time": {"from": self.since, "to": "now"},
             "timepicker": {"refresh_intervals": ["5s", "10s", "30s", "1m", "5m", "15m"]},
             "timezone": "utc",

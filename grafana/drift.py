@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from monitoring import names
 
 from . import fields, marks, words
 from . import queries as q
-from .dashboard import Dashboard, Row
-from .fields import PLAIN, RATIO, ROLES, SECONDS, Field, shade, steps
-from .panels import Column, Panel, Target, bars, lines, stat, table, timeline
+from .dashboard import Box, Dashboard, Row
+from .fields import PLAIN, RATIO, ROLES, SECONDS, Field, Json, Override, shade, steps
+from .panels import Column, Panel, Target, lines, stat, table, timeline
 
 MOST = 10  # columns in a picture; the table has all that are told
 LEGEND = "{{role}} v{{model_version}}"
@@ -19,6 +21,14 @@ BEYOND = Field(PLAIN, steps(fields.GOOD, (1.0, fields.BAD)), low=0, decimals=2)
 SHARE = Field(RATIO, steps(fields.GOOD, (0.1, fields.CAUTION), (0.3, fields.BAD)), low=0, decimals=1)
 NUMBER = Field(PLAIN, shade(fields.NEUTRAL), decimals=3)
 COUNT = Field(PLAIN, shade(fields.NEUTRAL), decimals=0)
+API = Box("api", "Control plane", "Where a browser finds slipway's API: for links to reports", "http://127.0.0.1:8700")
+ALARMS = "Slipway(Data|Drift|Counting).+"  # of monitoring/prometheus/rules/drift.yml
+
+
+def _report(version: str) -> Json:
+    """A click leads to the newest report in depth of a version. version: what Grafana calls it there."""
+    page = f"models/${{model:percentencode}}/versions/{version}/drift/reports/latest/report.html"
+    return {"targetBlank": True, "title": "Report in depth", "url": f"${{api:raw}}/api/v1/{page}"}
 
 
 def _of(role: str, series: str, by: str) -> str:
@@ -29,13 +39,14 @@ def _of(role: str, series: str, by: str) -> str:
 
 def _now() -> Row:
     def verdict(role: str) -> Panel:
-        found = q.otherwise(_of(role, q.sel(names.DRIFT_VERDICT), "label"), "label", "not judged")
+        found = q.otherwise(_of(role, q.sel(names.DRIFT_VERDICT), "label, model_version"), "label", "not judged")
         return stat(
             f"Verdict: {role}",
-            "On the newest window of its data, against what it learned from.",
+            "On the newest window of its data, against what it learned from. A click leads to the report.",
             [Target(found, "{{label}}", now=True)],
             Field(PLAIN, shade(fields.CHAMPION if role == "champion" else fields.CHALLENGER)),
             text="name",
+            overrides=(Override("/.*/", {"links": [_report("${__field.labels.model_version}")]}),),
         )
 
     def number(title: str, about: str, expr: str, field: Field) -> Panel:
@@ -83,6 +94,7 @@ def _now() -> Row:
 def _course() -> Row:
     moved = f"max by ({q.BY_VERSION}) ({q.sel(names.DRIFT_MOVED, feature=PREDICTION)})"
     harm = f"max by ({q.BY_VERSION}) ({q.sel(names.DRIFT_HARM)})"
+    firing = f'{q.ALERTS}{{alertstate="firing",alertname=~"{ALARMS}",model="$model"}}'
     verdicts = q.coded(names.DRIFT_VERDICT.name, "label", words.DRIFTS, "model_version")
     rows = q.rate(q.sel(names.PREDICTION_ROWS))
     return Row(
@@ -93,8 +105,17 @@ def _course() -> Row:
                 "Per version.",
                 [Target(verdicts, "v{{model_version}}")],
                 Field(PLAIN, shade(fields.QUIET), words=words.DRIFT),
-                w=24,
+                w=16,
                 h=5,
+            ),
+            table(
+                "Alarms",
+                "Alerts on this model's data that fire now.",
+                [Target(q.otherwise(f"max by (alertname, severity, model_version) ({firing})", "alertname", "none"))],
+                [Column("alertname", "alert"), Column("severity", "severity"), Column("model_version", "version")],
+                w=8,
+                h=5,
+                hidden=("Value",),
             ),
             lines(
                 "Harm over time",
@@ -130,12 +151,18 @@ def _columns() -> Row:
 
     shares = [last(names.DRIFT_INTEGRITY, kind=kind) for kind in ("null", "unseen", "outside", "far")]
     scores = [last(metric, method="kolmogorov_smirnov") for metric in (names.DRIFT_SCORE, names.DRIFT_THRESHOLD)]
-    asked = (last(names.DRIFT_BEYOND), last(names.DRIFT_MOVED), last(names.DRIFT_IMPORTANCE), *scores, *shares)
-    looks = (BEYOND, SHARE, Field(RATIO, shade(fields.NEUTRAL), decimals=1), NUMBER, NUMBER, SHARE, SHARE, SHARE, SHARE)
-    titles = ("of threshold", "moved", "importance", "KS", "KS threshold", "null", "unseen", "outside", "far")
-    columns = [Column("model_version", "version"), Column("feature", "column")]
+    course = last(names.DRIFT_BEYOND)
+    asked = (last(names.DRIFT_BEYOND), course, last(names.DRIFT_MOVED), last(names.DRIFT_IMPORTANCE), *scores, *shares)
+    part = Field(RATIO, shade(fields.NEUTRAL), decimals=1)
+    looks = (BEYOND, BEYOND, SHARE, part, NUMBER, NUMBER, SHARE, SHARE, SHARE, SHARE)
+    titles = ("of threshold", "course", "moved", "importance", "KS", "KS threshold", "null", "unseen", "outside", "far")
+    shown = {"of threshold": "color-background", "course": "sparkline"}
+    columns = [
+        Column("model_version", "version", links=(_report("${__data.fields.model_version}"),)),
+        Column("feature", "column"),
+    ]
     columns += [
-        Column("ABCDEFGHI"[place], title, look, "color-background" if title == "of threshold" else "color-text")
+        Column("ABCDEFGHIJ"[place], title, look, shown.get(title, "color-text"))
         for place, (title, look) in enumerate(zip(titles, looks, strict=True))
     ]
     beyond = _of("champion", q.sel(names.DRIFT_BEYOND), "feature")
@@ -146,7 +173,7 @@ def _columns() -> Row:
             table(
                 "Columns by how far they drift",
                 "Of threshold: the larger of a column's scores to their calibrated thresholds; from 1 it drifts. Moved: share of rows in other bins, beyond "
-                "chance. Importance: how much the model depends on it. Clocks have no threshold.",
+                "chance. Importance: how much the model depends on it. Clocks have no threshold. A click on a version leads to its report in depth.",
                 asked,
                 columns,
                 h=9,
@@ -172,21 +199,32 @@ def _columns() -> Row:
 
 
 def _quality() -> Row:
-    counted = q.increase(q.sel(names.PREDICTION_ROWS), "model_version, bin")
-    spread = f"{counted} / on (model_version) group_left () ({q.increase(q.sel(names.PREDICTION_ROWS), 'model_version')} > 0)"
+
+    def spread(role: str) -> Target:
+        """Share of its predictions per bin; of a version's own reference, so two versions' bins may differ."""
+        counted = _of(role, f"sum by (model, model_version, bin) (increase({q.sel(names.PREDICTION_ROWS)}[$__range]))", "bin")
+        return Target(f"{counted} / on () group_left () (sum({counted}) > 0)")
+
+    share = Field(RATIO, shade(fields.CHAMPION), low=0, high=1, decimals=1)
     label = q.latest(q.sel(names.FINDING_LABEL, guard=f"~{JUDGED}"), "model_version, guard, label")
     pass_buckets = f"sum by (le) (rate({names.DRIFT_DURATION.name}_bucket[$__rate_interval]))"
     failed = {"looks failed": names.DRIFT_FAILURES, "rows not counted": names.COUNTING_FAILURES}
     return Row(
         "Predictions and labels",
         (
-            bars(
-                "Predictions by bin",
-                "Share of each version's predictions in the bins of its reference, in the time that is looked at.",
-                [Target(spread, "v{{model_version}}: {{bin}}", now=True)],
-                Field(RATIO, shade(fields.NEUTRAL), low=0, decimals=1),
+            table(
+                "Predictions: champion beside challenger",
+                "Share of each side's predictions per bin, in the time that is looked at. Probabilities have the same bins in all versions; others those of "
+                "the version's reference.",
+                [spread("champion"), spread("challenger")],
+                [
+                    Column("bin", "bin"),
+                    Column("A", "champion", share, "gauge"),
+                    Column("B", "challenger", replace(share, thresholds=shade(fields.CHALLENGER)), "gauge"),
+                ],
                 w=8,
                 h=9,
+                sort=("bin", False),
             ),
             table(
                 "Guards on predictions and labels",
@@ -224,4 +262,5 @@ DASHBOARD = Dashboard(
     variables=(marks.model(many=False),),
     annotations=marks.marks(many=False),
     since="now-24h",
+    boxes=(API,),
 )

@@ -211,21 +211,24 @@ def bars(title: str, about: str, targets: Sequence[Target], field: Field, *, w: 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. of: a label, or `A`, `B`, ... for the value of that query. field: None for a label."""
+    """A column of a table. of: a label, or `A`, `B`, ... for the value of that query. field: None for a label. A sparkline is its query over time."""
 
     of: str
     title: str
     field: Field | None = None
-    shown: str = "auto"  # | color-text | color-background
+    shown: str = "auto"  # | color-text | color-background | gauge | sparkline
     links: tuple[Json, ...] = ()
 
     @property
     def name(self) -> str:
         """As Grafana calls it after the queries were merged."""
+        if self.shown == "sparkline":
+            return "Trend"
         return f"Value #{self.of}" if self.field is not None else self.of
 
     def override(self) -> Override:
-        properties: dict[str, Any] = {"custom.cellOptions": {"type": self.shown}} if self.shown != "auto" else {}
+        cell = {"type": self.shown} | _CELLS.get(self.shown, {})
+        properties: dict[str, Any] = {"custom.cellOptions": cell} if self.shown != "auto" else {}
         if self.field is not None:
             whole = replace(self.field, by_threshold=True).json({})
             kept = ("unit", "thresholds", "mappings", "color", "decimals", "min", "max")
@@ -233,6 +236,12 @@ class Column:
         if self.links:
             properties["links"] = list(self.links)
         return Override(self.title, properties)
+
+
+_CELLS: Mapping[str, Json] = {
+    "gauge": {"mode": "basic", "valueDisplayMode": "text"},
+    "sparkline": {"drawStyle": "line", "fillOpacity": 10, "hideValue": True, "lineWidth": 1, "showPoints": "never"},
+}
 
 
 def table(
@@ -247,7 +256,11 @@ def table(
     hidden: Sequence[str] = (),
 ) -> Panel:
     """Queries for the last value, joined by the labels that they share. sort: title of a column, and whether it descends."""
-    asked = tuple(replace(target, now=True, format="table") for target in targets)
+    courses = {column.of for column in columns if column.shown == "sparkline"}
+    asked = tuple(
+        target if "ABCDEFGHIJKLMNOP"[place] in courses else replace(target, now=True, format="table")
+        for place, target in enumerate(targets)
+    )
     many = len(asked) > 1
     names = [column.name if many else column.name.partition(" #")[0] for column in columns]
     organize = {
@@ -255,7 +268,15 @@ def table(
         "indexByName": {name: place for place, name in enumerate(names)},
         "renameByName": {name: column.title for name, column in zip(names, columns, strict=True) if name != column.title},
     }
-    transformations = [{"id": "merge", "options": {}}] if many else []
+    transformations: list[Json] = [
+        {  # only these: rows of one moment look like series of one point to it
+            "filter": {"id": "byRefId", "options": of},
+            "id": "timeSeriesTable",
+            "options": {of: {"stat": "lastNotNull", "timeField": "Time"}},
+        }
+        for of in sorted(courses)
+    ]
+    transformations += [{"id": "merge", "options": {}}] if many else []
     transformations.append({"id": "organize", "options": organize})
     options: Json = {
         "cellHeight": "sm",

@@ -74,7 +74,8 @@ def table(box: Box, what: Shown) -> None:
     panel, series, window = what.panel, what.series, what.window
     organize = next(one["options"] for one in panel["transformations"] if one["id"] == "organize")
     many = any(one["id"] == "merge" for one in panel["transformations"])
-    rows = _merged(series, many=many)
+    courses = {target["refId"] for target in panel["targets"] if not target["instant"]}
+    rows = _merged(series, courses, many=many)
     names = [name for name in organize["indexByName"] if not organize["excludeByName"].get(name)]
     titles = [organize["renameByName"].get(name, name) for name in names]
     for order in reversed(panel["options"]["sortBy"]):
@@ -85,7 +86,10 @@ def table(box: Box, what: Shown) -> None:
         [_cell(row.get(name), properties(title, overrides), window) for name, title in zip(names, titles, strict=True)]
         for row in rows
     ]
-    lengths = [max([len(title), *(len(row[place][0]) for row in cells)]) + 2 for place, title in enumerate(titles)]
+    lengths = [
+        max([len(title), *(len(words) if isinstance(words := row[place][0], str) else 12 for row in cells)]) + 2
+        for place, title in enumerate(titles)
+    ]
     fits = int((box.h - 0.1) / ROW_IN) - 1
     axes = box.axes()
     axes.set_axis_off()
@@ -97,6 +101,9 @@ def table(box: Box, what: Shown) -> None:
         box.text(x + 0.04, ROW_IN / 2, title, size=7.5, color="#6e9fff", weight="bold")
         for line, row in enumerate(cells[:fits], 1):
             words, tint, filled = row[place]
+            if isinstance(words, tuple):
+                _course(axes, words, (x, (line + 0.85) * ROW_IN), (width - 0.08, 0.7 * ROW_IN))
+                continue
             if filled:
                 axes.add_patch(Rectangle((x, line * ROW_IN + 0.01), width - 0.04, ROW_IN - 0.02, color=tint))
             box.text(x + 0.04, (line + 0.5) * ROW_IN, words, size=7.5, color=BACKGROUND if filled else tint)
@@ -105,13 +112,23 @@ def table(box: Box, what: Shown) -> None:
         axes.plot((0.1, box.w - 0.1), (line * ROW_IN, line * ROW_IN), color=FRAME, linewidth=0.5)
 
 
-def _merged(series: Iterable[Series], *, many: bool) -> list[dict[str, Any]]:
-    """As Grafana's transformation: rows that agree in what they share become one."""
+def _course(axes: Any, points: Sequence[tuple[float, float]], corner: tuple[float, float], size: tuple[float, float]) -> None:
+    """A small line that begins in the lower left corner; the axis counts downwards."""
+    times, values = zip(*points, strict=True)
+    long, high = (times[-1] - times[0]) or 1.0, max(*values, 1e-9) if len(values) > 1 else 1.0
+    across = [corner[0] + size[0] * (at - times[0]) / long for at in times]
+    axes.plot(across, [corner[1] - size[1] * max(value, 0.0) / high for value in values], color="#6e9fff", linewidth=0.7)
+
+
+def _merged(series: Iterable[Series], courses: set[str], *, many: bool) -> list[dict[str, Any]]:
+    """As Grafana's transformation: rows that agree in what they share become one. courses: queries that are drawn as a small line."""
     rows: list[dict[str, Any]] = []
     for one in series:
         new = {name: value for name, value in one.labels.items() if name != "__name__"}
         keys = set(new)
-        value = {f"Value #{one.ref}" if many else "Value": one.last}
+        value: dict[str, Any] = {f"Value #{one.ref}" if many else "Value": one.last}
+        if one.ref in courses:
+            value = {"Trend": tuple((at, y) for at, y in one.points if isfinite(y)) or None}
         for row in rows:
             shared = keys & set(row)
             if many and shared and not value.keys() & row.keys() and all(row[name] == new[name] for name in shared):
@@ -122,8 +139,10 @@ def _merged(series: Iterable[Series], *, many: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _cell(value: Any, own: Mapping[str, Any], window: Window) -> tuple[str, str, bool]:
-    """Words, colour, and whether the cell is filled with it."""
+def _cell(value: Any, own: Mapping[str, Any], window: Window) -> tuple[Any, str, bool]:
+    """Words (or the points of a small line), colour, and whether the cell is filled with it."""
+    if isinstance(value, tuple):
+        return value, TEXT, False
     if value is None or isinstance(value, str):
         return value or "", TEXT, False
     words = written(value, own.get("unit", "none"), own.get("decimals"), window.end)

@@ -16,10 +16,13 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
+from fastapi.routing import APIRoute
 from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.models import dashboard as of_grafana
 
-from grafana import generate, queries, reading
+from controlplane.api import drift_reports
+from controlplane.api.links import PREFIX
+from grafana import drift, generate, queries, reading
 from monitoring import names, server
 
 EXCEPTIONS: dict[str, dict[str, str]] = yaml.safe_load((Path(__file__).parent / "exceptions.yaml").read_text())
@@ -241,6 +244,35 @@ def test_every_exception_is_needed_and_has_a_reason() -> None:
         for place, reason in exceptions.items():
             assert len(reason) > 20, rule
             assert any(re.fullmatch(place, where) for where in places), (rule, place)
+
+
+def test_reports_are_linked_where_the_api_has_them() -> None:
+    """From the verdict of each side and from each line of the table; the address of the API may be changed in the browser."""
+    (made,) = [json_ for one, json_ in loaded if one.uid == "slipway-drift"]
+    found = {
+        panel["title"]: link["url"]
+        for panel in reading.panels(made)
+        for override in panel["fieldConfig"]["overrides"]
+        for entry in override["properties"]
+        if entry["id"] == "links"
+        for link in entry["value"]
+    }
+    assert set(found) == {"Verdict: champion", "Verdict: challenger", "Columns by how far they drift"}
+    (box,) = [one for one in made["templating"]["list"] if one["type"] == "textbox"]
+    for url in found.values():
+        assert url.startswith(f"${{{box['name']}:raw}}{PREFIX}/")
+        path = url.partition(PREFIX)[2].replace("${model:percentencode}", "flight%20delay")
+        path = re.sub(r"\$\{__(?:data\.fields|field\.labels)\.model_version\}", "3", path)
+        assert any(
+            re.fullmatch(route.path_regex, path) for route in drift_reports.router.routes if isinstance(route, APIRoute)
+        ), path
+
+
+def test_the_drift_alarms_shown_are_those_of_the_rules() -> None:
+    rules = yaml.safe_load((server.RULES / "drift.yml").read_text())["groups"]
+    alerts = {rule["alert"] for group in rules for rule in group["rules"] if "alert" in rule}
+    shown = {alert for alert in alerts if re.fullmatch(drift.ALARMS, alert)}
+    assert shown == alerts
 
 
 # --- names
