@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp, log
 
-from . import fold, forecast, guards, interval, latency_report, prediction_shift, sentences, words
+from . import blocking, fold, forecast, guards, interval, latency_report, prediction_shift, sentences, words
+from .blocking import Blocked
 from .evidence import State
-from .policy import Guard, Policy
+from .policy import ErrorRateGuard, Guard, LatencyGuard, Policy
 from .samples import Arm, total
 from .verdict import Effect, Finding, Label, Measure
 
@@ -29,6 +30,7 @@ class Seen:
     effect: Effect = NO_EFFECT
     measures: tuple[Measure, ...] = ()
     more: int | None = None
+    more_blocks: int | None = None
 
     @property
     def worst(self) -> Measure | None:
@@ -56,6 +58,8 @@ def finding(
         label, sentence = Label.PASS, words.within(name, policy, base, tried, seen.worst)
     else:
         label, sentence = Label.INSUFFICIENT, words.missing(name, base, tried, seen.more, unread)
+        if isinstance(guard, ErrorRateGuard | LatencyGuard) and guards.in_blocks(guard):
+            sentence = words.missing_in_blocks(name, base, tried, guard.block_s, seen.more_blocks)
     requests = seen.challenger[0]
     return Finding(
         guard=name,
@@ -85,14 +89,19 @@ def p_value_of(peak: float) -> float:
 
 
 def _error_rate(policy: Policy, state: State, base: Arm, tried: Arm) -> Seen:
-    more: int | None = None
+    more, more_blocks = None, None
     if base.requests and tried.requests:
         share = tried.requests / (base.requests + tried.requests)
         common = (base.errors + tried.errors) / (base.requests + tried.requests)
         own = (tried.errors + LEANING * common) / (tried.requests + LEANING)
-        more = forecast.to_pass(policy, dict(state.rows).get("error_rate", ()), base.errors / base.requests, own, share)
+        rate = base.errors / base.requests
+        if guards.in_blocks(policy.error_rate):
+            rows, (margin,) = dict(state.blocked).get("error_rate", Blocked()).within, blocking.margins(policy.error_rate)
+            more_blocks = forecast.blocks_to_pass(policy, rows, margin, rate, own)
+        else:
+            more = forecast.to_pass(policy, dict(state.rows).get("error_rate", ()), rate, own, share)
     counts = (base.requests, base.errors), (tried.requests, tried.errors)
-    return Seen(*counts, interval.effect(state.likelihood), _rates("error_rate", *counts), more)
+    return Seen(*counts, interval.effect(state.likelihood), _rates("error_rate", *counts), more, more_blocks)
 
 
 def _latency(policy: Policy, state: State, base: Arm, tried: Arm) -> Seen:
@@ -100,7 +109,7 @@ def _latency(policy: Policy, state: State, base: Arm, tried: Arm) -> Seen:
     if state.latency is None or policy.latency is None:
         return Seen(*counts)
     effect, measures, more = latency_report.report(state.latency, policy, policy.latency, base.latency, tried.latency)
-    return Seen(*counts, effect, measures, more)
+    return Seen(*counts, effect, measures, None if guards.in_blocks(policy.latency) else more)
 
 
 def _prediction_shift(policy: Policy, state: State, base: Arm, tried: Arm) -> Seen:

@@ -12,10 +12,11 @@ from math import ceil, log
 import numpy as np
 from numpy.typing import NDArray
 
-from . import bet, counts, latency_margin
+from . import bet, blocking, blocks, counts, latency_margin
 from . import error_rate as error_rate_kernel
+from .blocks import Margin
 from .maths import FLOATS
-from .policy import InvalidPolicy, LatencyGuard, Policy
+from .policy import InvalidPolicy, LatencyGuard, Mode, Policy
 from .records import Row
 from .samples import Counts
 
@@ -95,6 +96,29 @@ def latency_to_pass(
             return None
         farthest = max(farthest, found)
     return farthest
+
+
+def blocks_to_pass(
+    policy: Policy, rows: Sequence[Row], margin: Margin, champion_rate: float, challenger_rate: float
+) -> int | None:
+    """Blocks still missing until a guard that is judged in blocks is within this margin at these rates of bad requests (None: never)."""
+    row = rows[0] if rows else blocks.WITHIN
+    growth = np.array(blocks.log_gains(margin, challenger_rate, min(champion_rate, margin.most)))
+    return first((np.array(row[1:]),), (growth,), lambda only: only[0], -log(policy.beta))
+
+
+def seconds_in_blocks(policy: Policy, error_rate: float, champion: Counts) -> float:
+    """Until a healthy version was judged in enough blocks (0: no guard is judged in blocks). champion: its latencies, as far as they are known."""
+    seconds, latency = 0.0, policy.latency
+    if policy.error_rate.mode is Mode.BLOCK:
+        needed = blocks_to_pass(policy, (), blocking.margins(policy.error_rate)[0], error_rate, error_rate)
+        seconds = policy.error_rate.block_s * (FAR if needed is None else needed)
+    if latency is not None and latency.mode is Mode.BLOCK and champion:
+        at = latency_margin.cuts(champion, latency)
+        for margin, rate, ratio in zip(blocking.margins(latency), at.rate.tolist(), at.ratio.tolist(), strict=True):
+            needed = blocks_to_pass(policy, (), margin, rate, rate * ratio)
+            seconds = max(seconds, latency.block_s * (FAR if needed is None else needed))
+    return seconds
 
 
 WELL_KNOWN_REQUESTS = 1e6

@@ -16,13 +16,14 @@ from typing import cast
 
 import numpy as np
 
-from . import bins, blocking, disagreement, error_rate, latency, prediction_shift, quality
+from . import bins, blocking, disagreement, error_rate, latency, latency_margin, prediction_shift, quality
 from .blocking import Block, Tally
 from .evidence import State
 from .maths import FLOATS
 from .policy import Action, ErrorRateGuard, Guard, LatencyGuard, Mode, Policy, PredictionShiftGuard
 from .records import Record, Row
 from .samples import Arm, Window
+from .samples import total as total_of
 
 _COUNTED: dict[str, ModuleType] = {"error_rate": error_rate, "quality": quality, "disagreement": disagreement}
 SLOW_PCT = 90.0  # in block mode a request is slow beyond this quantile of the champion's past, and its tolerance
@@ -54,12 +55,11 @@ def in_blocks(guard: Guard) -> bool:
 
 
 def head(policy: Policy, state: State, name: str) -> Head:
-    """What a guard knows now. In block mode a version is held against the blocks; the way to a promotion stays the same."""
-    exact = _exact(state, name)
+    """What a guard knows now, in block mode of the blocks alone."""
     if not in_blocks(getattr(policy, name)):
-        return exact
-    row = dict(state.blocked).get(name, blocking.Blocked()).row
-    return replace(Head(*row[:4]) if row else Head(), promotion=exact.promotion)
+        return _exact(state, name)
+    blocked = dict(state.blocked).get(name, blocking.Blocked())
+    return replace(Head(*blocked.row[:4]), promotion=blocked.promotion)
 
 
 def _exact(state: State, name: str) -> Head:
@@ -86,14 +86,14 @@ def after(policy: Policy, state: State, window: Window, now_s: float) -> State:
     """One window with requests on both arms later."""
     caps = log_caps(policy)
     for name, guard in policy.guards():
-        if name in _COUNTED:
+        if name in _COUNTED and not in_blocks(guard):
             tables = _tables(name, window.champion, window.challenger)
             rows = dict(state.rows)
             rows[name] = _counted(rows.get(name, ()), _COUNTED[name], guard, tables, caps[name])
             state = replace(state, rows=tuple(rows.items()))
         elif name == "latency":
             state = _latency(state, cast("LatencyGuard", guard), window)
-        else:
+        elif name == "prediction_shift":
             shift = state.prediction_shift or prediction_shift.Evidence()
             shift = prediction_shift.after(shift, cast("PredictionShiftGuard", guard), window)
             state = replace(state, prediction_shift=shift)
@@ -131,19 +131,23 @@ def _block(state: State, name: str, guard: ErrorRateGuard | LatencyGuard, window
     blocked = known.get(name, blocking.Blocked())
     if isinstance(guard, ErrorRateGuard):
         tally, ratio = Tally(*_tables(name, window.champion, window.challenger)), guard.tolerance_ratio
+        tallies: tuple[Tally, ...] = (tally,)
     else:
         blocked = replace(blocked, edge=blocked.edge or _slow_edge(state.champion))
-        if not blocked.edge or state.challenger.requests <= guard.warm_up_requests:
+        reference = state.latency.reference if state.latency else ()
+        if not blocked.edge or not reference or state.challenger.requests <= guard.warm_up_requests:
             return replace(state, blocked=tuple({**known, name: blocked}.items()))
         tally, ratio = _slow(window, blocked.edge, guard), 1.0
-    block = Block(window.gateway, window.epoch, now_s, tally)
-    blocked = blocking.after(blocked, block, ratio=ratio, block_s=guard.block_s)
+        cuts = latency_margin.cuts(reference, guard)
+        tallies = tuple(_beyond(window, *each) for each in zip(cuts.challenger.tolist(), cuts.champion.tolist(), strict=True))
+    block = Block(window.gateway, window.epoch, now_s, tally, tallies)
+    blocked = blocking.after(blocked, block, ratio=ratio, margins=blocking.margins(guard), block_s=guard.block_s)
     return replace(state, blocked=tuple({**known, name: blocked}.items()))
 
 
 def _slow_edge(champion: Arm) -> int:
     """The first bin beyond the champion's slow quantile; 0: too little is known of it."""
-    requests = sum(count for _, count in champion.latency)
+    requests = total_of(champion.latency)
     if requests < KNOWN_REQUESTS:
         return 0
     below = 0
@@ -158,9 +162,13 @@ def _slow(window: Window, edge: int, guard: LatencyGuard) -> Tally:
     """Requests beyond the edge; the challenger's only if they are so by more than the tolerance."""
     edge_us = float(bins.lower_us()[min(edge, bins.BINS - 1)])
     far_us = max(edge_us * (1.0 + guard.tolerance_pct / 100.0), edge_us + 1000.0 * guard.tolerance_ms)
-    far = int(np.searchsorted(bins.lower_us(), far_us))
+    return _beyond(window, int(np.searchsorted(bins.lower_us(), far_us)), edge)
+
+
+def _beyond(window: Window, challenger: int, champion: int) -> Tally:
+    """Requests from these bins on."""
     sums = [
-        (sum(n for _, n in arm.latency), sum(n for index, n in arm.latency if index >= first))
-        for arm, first in ((window.challenger, far), (window.champion, edge))
+        (total_of(arm.latency), sum([count for index, count in arm.latency if index >= first]))
+        for arm, first in ((window.challenger, challenger), (window.champion, champion))
     ]
     return Tally(*sums[0], *sums[1])

@@ -60,6 +60,7 @@ class ErrorRateGuard:
 
     Tolerated (never rolled back): error ratio challenger/champion <= tolerance_ratio, or excess <= tolerance_pct points.
     Too bad to promote: ratio >= margin_ratio and excess >= margin_pct points.
+    block_s / burst_pct (mode block): an incident lasts at most so long, and makes at most so many of a version's requests fail meanwhile.
     """
 
     tolerance_ratio: float = 1.1
@@ -69,6 +70,7 @@ class ErrorRateGuard:
     weight: float = 0.4
     mode: Mode = Mode.AUTO
     block_s: float = 30.0
+    burst_pct: float = 20.0
 
     def __post_init__(self) -> None:
         _need(
@@ -80,6 +82,7 @@ class ErrorRateGuard:
             "error_rate: need 0 <= tolerance_pct < margin_pct < 100 (percentage points)",
         )
         _need(1.0 <= self.block_s <= 3600.0, "error_rate: need 1 <= block_s <= 3600")
+        _need(1.0 <= self.burst_pct <= 100.0, "error_rate: need 1 <= burst_pct <= 100")
         _check_weight("error_rate", self.weight)
 
 
@@ -90,7 +93,7 @@ class LatencyGuard:
     Tolerated: at no such quantile slower by more than tolerance_pct and more than tolerance_ms. Too bad to promote: slower by margin_pct and
     by margin_ms or more at one of quantiles_pct. The milliseconds are for models that answer in a few: an equal version with little
     traffic meets cold caches, and looks one or two slower (measured: docs/decisions/0018). Failed requests are not compared: they count for error_rate.
-    warm_up_requests: the challenger's first requests, which meet cold caches, are left out.
+    warm_up_requests: the challenger's first requests, which meet cold caches, are left out. block_s, burst_pct: as of ErrorRateGuard.
     """
 
     tolerance_pct: float = 10.0
@@ -103,6 +106,7 @@ class LatencyGuard:
     weight: float = 0.3
     mode: Mode = Mode.AUTO
     block_s: float = 30.0
+    burst_pct: float = 20.0
     action: Action = Action.ROLL_BACK
 
     def __post_init__(self) -> None:
@@ -117,6 +121,7 @@ class LatencyGuard:
         )
         _need(0 <= self.warm_up_requests <= 100_000, "latency: need 0 <= warm_up_requests <= 100000")
         _need(1.0 <= self.block_s <= 3600.0, "latency: need 1 <= block_s <= 3600")
+        _need(1.0 <= self.burst_pct <= 100.0, "latency: need 1 <= burst_pct <= 100")
         _check_weight("latency", self.weight)
 
 

@@ -65,6 +65,18 @@ def missing(name: str, base: Side, tried: Side, more: int | None, unread: str = 
     return f"Not enough requests to compare the {_WHAT[name]}: about {count(more)} more to {tried}."
 
 
+def missing_in_blocks(name: str, base: Side, tried: Side, block_s: float, more: int | None) -> str:
+    """Of a guard that is judged in blocks of time. more: blocks still needed, if that can be told."""
+    if not tried.arm.requests or not base.arm.requests:
+        return sentences.missing(base, tried, None)
+    judged = f"the {_WHAT.get(name, 'errors')} come in bursts and are judged in blocks of {block_s:g} s"
+    if more is None:
+        return f"Version {tried.version} is not shown yet to be within the margin: {judged}."
+    return (
+        f"Not enough seen yet: {judged}, and about {count(more)} more are needed, {max(1, round(more * block_s / 60.0))} min."
+    )
+
+
 def _slack(pct: float, ms: float) -> str:
     """10, 1 -> "+10 % or +1 ms": whichever is more."""
     return f"+{pct:g} % or +{ms:g} ms" if ms else f"+{pct:g} %"

@@ -49,7 +49,7 @@ def preview(spec: Spec, *, requests_per_s: float | None, error_rate: float | Non
         warm = f"version {spec.champion} stays warm for {spec.probation_s / 60:g} min."
         return _at_once(f"All traffic goes to version {spec.version} at once when it is ready; {warm}")
     rate = requests_per_s or None
-    need = _Need(spec.policy, error_rate or 0.0, latency)
+    need = _Need(spec.policy, rate, error_rate or 0.0, latency)
     steps = _steps(spec, rate, need) if spec.auto is None else _shares(spec.auto, rate, need)
     refusal = _refusal(spec, steps, rate)
     total = sum(step.requests for step in steps)
@@ -74,13 +74,16 @@ class _Need:
     """What the verdict `pass` takes of a healthy version: the longest of its guards."""
 
     policy: Policy
+    rate: float | None
     error_rate: float
     latency: Counts
 
     def requests(self, share_pct: float) -> int:
         """Challenger requests in all at this share."""
         errors = forecast.requests_to_pass(self.policy, self.error_rate, share_pct)
-        return max(errors, forecast.latency_requests_to_pass(self.policy, self.latency, share_pct))
+        in_blocks_s = forecast.seconds_in_blocks(self.policy, self.error_rate, self.latency)
+        in_blocks = round(in_blocks_s * (self.rate or 0.0) * share_pct / 100.0)
+        return max(errors, in_blocks, forecast.latency_requests_to_pass(self.policy, self.latency, share_pct))
 
 
 def _steps(spec: Spec, rate: float | None, need: _Need) -> tuple[PreviewStep, ...]:

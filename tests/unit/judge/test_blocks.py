@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from judge import blocks, decide, error_rate, evidence, latency
+from judge import blocking, blocks, decide, error_rate, evidence, forecast, latency
 from judge.policy import ErrorRateGuard, LatencyGuard, Mode, Policy
 from judge.samples import Counts, Sample
 from judge.verdict import Label
@@ -52,6 +54,96 @@ def test_no_block_pays_for_a_tolerated_version(ratio: float) -> None:
     assert grown.mean(axis=1) == pytest.approx(np.ones(len(blocks.PARTS)), abs=0.12)
 
 
+GUARD = ErrorRateGuard()
+(MARGIN,) = blocking.margins(GUARD)
+REPLICAS, LOOK_S, INCIDENT_S, EVERY_S = 5, 5.0, 20.0, 300.0
+
+
+def promoted(p0: float, more: float, kind: str, rollouts: int = 300) -> tuple[float, float, float]:
+    """Part of the rollouts that exact bets and blocks of 30 s promote within an hour, and when the latter do on average. 200 requests/s, one of five
+    replicas is the challenger's. Incidents make `more` of a replica's requests fail. kind: equal, or exactly too bad in one of three ways."""
+    rng, often, steady, size = np.random.default_rng(43), 1.0, p0, more
+    mean = p0 + more * INCIDENT_S / EVERY_S
+    too_bad = max(mean * GUARD.margin_ratio, mean + GUARD.margin_pct / 100.0)
+    if kind == "always a little more":
+        steady += too_bad - mean
+    elif kind == "more incidents":
+        often = (too_bad - p0) / (mean - p0)
+    elif kind == "larger incidents":
+        size = more * (too_bad - p0) / (mean - p0)
+    of = np.ones((REPLICAS, 1))
+    often_, steady_, size_ = of.copy(), p0 * of, more * of
+    often_[0], steady_[0], size_[0] = often, steady, size
+    exact, rows, left = error_rate.fresh(rollouts), [blocks.WITHIN] * rollouts, np.zeros((REPLICAS, rollouts))
+    passed, minutes = np.zeros(rollouts, dtype=bool), np.full(rollouts, np.nan)
+    sums = np.zeros((4, rollouts))
+    for look in range(720):
+        left = np.maximum(left - 1.0, 0.0)
+        left[(rng.random(left.shape) < often_ * LOOK_S / EVERY_S) & (left == 0.0)] = INCIDENT_S / LOOK_S
+        n = rng.poisson(1000 / REPLICAS, left.shape)
+        x = rng.binomial(n, np.minimum(steady_ + size_ * (left > 0), 1.0))
+        counts = [each.astype(float) for each in (n[0], x[0], n[1:].sum(axis=0), x[1:].sum(axis=0))]
+        error_rate.update(exact, GUARD, *counts, log_cap=CAP)
+        passed |= exact.promotion >= CAP
+        sums += counts
+        if look % 6 == 5:
+            rows = [blocks.within(row, MARGIN, *map(float, table)) for row, table in zip(rows, sums.T, strict=True)]
+            late = np.isnan(minutes) & (np.array([row[0] for row in rows]) >= CAP)
+            minutes[late] = (look + 1) * LOOK_S / 60.0
+            sums[:] = 0.0
+    return (
+        float(passed.mean()),
+        float(np.isfinite(minutes).mean()),
+        float(np.nanmean(minutes)) if np.isfinite(minutes).any() else np.nan,
+    )
+
+
+@pytest.mark.parametrize("kind", ["always a little more", "more incidents", "larger incidents"])
+def test_incidents_promote_a_bad_version_by_exact_bets_and_not_in_blocks(kind: str) -> None:
+    exact, in_blocks, _ = promoted(0.01, 0.05, kind)
+    assert exact > 0.15, "that is why a promotion waits for blocks too"
+    assert in_blocks <= ALPHA + 2.0 * (ALPHA * (1 - ALPHA) / 300) ** 0.5
+
+
+@pytest.mark.parametrize(("p0", "more"), [(0.01, 0.05), (0.001, 0.05), (0.0, 0.0)])
+def test_an_equal_version_is_promoted_in_blocks_within_the_hour(p0: float, more: float) -> None:
+    _, in_blocks, minutes = promoted(p0, more, "equal", rollouts=60)
+    assert in_blocks >= 0.95
+    needed = forecast.blocks_to_pass(Policy(alpha=0.01), (), MARGIN, p0, p0)
+    assert needed is not None
+    assert minutes == pytest.approx(needed / 2.0, rel=0.3)
+
+
+rates = st.floats(0.0, 1.0)
+
+
+@given(rates, rates, rates, rates, st.floats(0.0, 1.0), st.floats(1.0, 10.0), st.floats(0.0, 0.3))
+def test_no_block_pays_for_a_version_beyond_the_margin(
+    one0: float, one1: float, other0: float, other1: float, chance: float, ratio: float, points: float
+) -> None:
+    """Blocks are of two kinds, whatever they are; if in the mean the challenger is too bad, no stake gains in the mean."""
+    margin = blocks.Margin(ratio, points, max(0.2, 2.0 * points))
+    kinds = [(min(p1, margin.most), min(p0, margin.most)) for p1, p0 in ((one1, one0), (other1, other0))]
+    weights = (chance, 1.0 - chance)
+    mean1, mean0 = (sum(w * kind[arm] for w, kind in zip(weights, kinds, strict=True)) for arm in (0, 1))
+    gains = np.exp([blocks.log_gains(margin, *kind) for kind in kinds])
+    mean = chance * gains[0] + (1.0 - chance) * gains[1]
+    stakes = len(blocks.WITHIN_PARTS)
+    if mean1 >= ratio * mean0:
+        assert mean[:stakes].max() <= 1.0 + 1e-9
+    if mean1 >= mean0 + points:
+        assert mean[stakes:].max() <= 1.0 + 1e-9
+
+
+def test_a_block_worse_than_any_incident_ruins_the_promotion() -> None:
+    row = blocks.WITHIN
+    for _ in range(60):
+        row = blocks.within(row, MARGIN, 500.0, 5.0, 500.0, 5.0)
+    ruined = blocks.within(row, MARGIN, 500.0, 450.0, 500.0, 5.0)
+    assert row[0] > 1.0 > ruined[0]
+    assert blocks.within(row, MARGIN, 20.0, 0.0, 500.0, 0.0) == row, "too few requests to bet on"
+
+
 def at(index: int, count: int) -> Counts:
     return ((index, count),)
 
@@ -80,6 +172,30 @@ def test_a_bad_version_is_found_in_blocks_too_a_little_later() -> None:
     assert label is Label.FAIL
     assert soon < later <= 120
     assert judged(in_blocks, 0, slow=False, seconds=200)[1] is not Label.FAIL
+
+
+def test_a_healthy_version_waits_for_its_blocks_and_is_told_how_long() -> None:
+    policy = Policy(
+        latency=LatencyGuard(mode=Mode.BLOCK, block_s=10.0), error_rate=ErrorRateGuard(mode=Mode.BLOCK, block_s=10.0)
+    )
+    state, told = evidence.fresh(1), []
+    for second in range(2, 3600, 2):
+        samples = (
+            Sample("g", 1, 2, 80 * second, 0, latency=((200, 40 * second), (230, 36 * second), (300, 4 * second))),
+            Sample("g", 1, 3, 20 * second, 0, latency=((200, 10 * second), (230, 9 * second), (300, second))),
+        )
+        state, verdict = decide.decide(policy, state, samples, champion=2, challenger=3, now_s=float(second))
+        told.append(verdict)
+        if verdict.label is Label.PASS:
+            break
+    assert verdict.label is Label.PASS
+    assert 14 * 60 <= second <= 20 * 60
+    assert told[0].findings[0].sentence == (
+        "Not enough seen yet: the errors come in bursts and are judged in blocks of 10 s, and about 87 more are needed, 14 min."
+    )
+    assert told[0].findings[1].sentence == (
+        "Version 3 is not shown yet to be within the margin: the latencies come in bursts and are judged in blocks of 10 s."
+    )
 
 
 def test_a_slow_version_is_found_in_blocks_too() -> None:
