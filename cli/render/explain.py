@@ -49,13 +49,16 @@ def _once(sentences: Sequence[str], findings: Sequence[Json]) -> list[str]:
 
 
 def _ratio(finding: Json) -> list[Text]:
-    """Errors against the champion's, with what is known of it."""
+    """What the guard looks at, against the champion's, with what is known of it."""
     ratio, low, high = (finding["effect"][name] for name in ("ratio", "low", "high"))
     if ratio is None and not low:
         return []
     where = f"{low or 0.0:.2g} to {high:.2g}" if high is not None else f"at least {low or 0.0:.2g}"
     likely = "" if ratio is None else f"; likeliest {ratio:.2g}"
-    return [Text(f"It fails {where} times as often as the champion, with 95 % confidence{likely}.")]
+    if finding["guard"] == "error_rate":
+        return [Text(f"It fails {where} times as often as the champion, with 95 % confidence{likely}.")]
+    of = finding["effect"]["of"].replace("_", " ")
+    return [Text(f"Its {of} is {where} times the champion's, with 95 % confidence{likely}.")]
 
 
 def _rules(policy: Json) -> Table:
@@ -74,4 +77,5 @@ def _rules(policy: Json) -> Table:
     for word, what in (("insufficient", "without enough evidence"), ("blind", "without readable counts")):
         deadline = times.span(policy[f"{word}_deadline_s"])
         table.add_row(f"on {word}", pictures.words(policy[f"on_{word}"]), f"{what} for {deadline}")
+    table.add_row("on drift", policy["on_drift"], "while the challenger's data raise an alarm")
     return table

@@ -31,7 +31,8 @@ class Letter:
     @property
     def key(self) -> str:
         """The same for every attempt, so that a receiver knows a letter that comes twice."""
-        return f"{self.stored.event.rollout_id}-{self.stored.seq}-{self.receiver}"
+        event = self.stored.event
+        return f"{event.rollout_id or event.model}-{self.stored.seq}-{self.receiver}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,7 @@ async def test_a_drift_alarm_tells_a_retraining_pipeline_what_it_needs_once(plan
         assert (body["kind"], body["model"], body["version"]) == ("drift_alarm", "delay", 7)
         assert body["data"] == data
         assert body["sentence"] == "Version 7: Harmful drift."
+        assert body["id"].startswith("delay-")
         assert chat.bodies == [{"text": "*delay v7*: Version 7: Harmful drift."}]
 
 

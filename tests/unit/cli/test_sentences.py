@@ -73,3 +73,12 @@ def test_an_explanation_says_everything_once(show: Callable[..., Any], now: date
     assert said.count(finding) == 1
     assert said.count("Step 3 of 5") == 1
     assert "It fails 0.8 to 4.4 times as often as the champion, with 95 % confidence; likeliest 1.9." in said
+
+
+def test_each_guard_is_compared_in_what_it_looks_at(show: Callable[..., Any], now: datetime) -> None:
+    rollout = model.Rollout("r-1", now, model.Spec("m", 4, 3), model.Requests(), model.Status(model.Phase.PROGRESSING, now))
+    answer = {**views.explanation(rollout).model_dump(mode="json"), "verdict": show()["verdict"]}
+    effect = {"ratio": 0.7, "low": 0.6, "high": 0.8, "of": "share_above_0.23"}
+    answer["verdict"]["findings"][0] |= {"guard": "prediction_shift", "effect": effect}
+    said = text(explain.picture(answer, now, Paper(80)), 200)
+    assert "Its share above 0.23 is 0.6 to 0.8 times the champion's, with 95 % confidence; likeliest 0.7." in said
