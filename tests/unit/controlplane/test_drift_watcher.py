@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bentos.mlflow_model.scoring import counting
 from controlplane.broadcast import Broadcast
 from controlplane.drift.ledger import Judged
 from controlplane.drift.versions import Policy
@@ -228,6 +229,39 @@ async def test_two_versions_with_different_features_and_the_same_traffic() -> No
     assert (label(first), label(second)) == (Label.HARMFUL, Label.HARMFUL)
     assert second.judged is not None
     assert second.judged.comparison == "Traffic: x moved on both sides alike."
+
+
+async def test_a_thousand_categories_raise_no_alarm_and_a_thousand_new_ones_do() -> None:
+    """Counted by a bento's own counter, batch by batch."""
+    chance = np.random.default_rng(4)
+
+    def rows(many: int, name: str) -> dict[str, np.ndarray[Any, Any]]:
+        texts = np.array([f"{name}{number}" for number in chance.integers(0, 1000, many)], dtype=object)
+        return {"place": texts, "x": chance.normal(size=many)}
+
+    known = rows(6400, "place ")
+    made = profile.build(known, _score(known["x"]), importance={"x": 0.7, "place": 0.3})
+    raw = json.dumps(made.to_json()).encode()
+    counter = counting.Counter(counting.read(raw))
+    assert max(len(bins) for _, bins, _ in counter.series()) < 60, "what is exported stays small"
+    site = Site()
+    site.serving.append(Replica("m", 1, "a:1"))
+    site.replicas.profiles["a:1"] = raw
+
+    async def looked(name: str) -> Look:
+        for _ in range(20):
+            live = rows(50, name)
+            counter.count(live, _score(live["x"]))
+        counts = tuple(counter.counts()[1])
+        site.replicas.answers["a:1"] = Counted("a:1", counter.process, counter.reference.fingerprint, counts)
+        (look,) = await site.look()
+        return look
+
+    assert label(await looked("place ")) is Label.NONE
+    found = await looked("elsewhere ")
+    assert label(found) is Label.BROKEN_DATA
+    assert found.judged is not None
+    assert found.judged.verdict.columns == ("place",)
 
 
 async def test_retired_versions_have_no_gauges() -> None:
