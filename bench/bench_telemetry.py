@@ -15,37 +15,26 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import mlflow
-import numpy as np
-import pandas as pd
 import psutil
-from scipy import stats
-from sklearn.linear_model import LogisticRegression
 
-from bench import children, load, report
+from bench import children, paired, report, subjects
 from cli.stack.ports import HOST, Ports, random_ports
 from gateway import adapter, bootstrap, process
 from gateway.settings import Settings
-from pipelines import flights as flight_data
-from pipelines import recipes, replay, train
-from registry import profile
 from rollout import model
 from runtime import local, packager
 from runtime import record as records
 
 NAME = "bench-model"
-OFF, ON = "off", "on"
 BARE = Path(__file__).parent / "telemetry" / "bare_service.py"
 SCRAPE_S = 5.0
 DEADLINE_S = 180.0
@@ -81,48 +70,6 @@ class Block:
         return self.envoy_us + self.bento_us
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """The model that is served: its estimator, rows it learned from, and a request."""
-
-    estimator: Any
-    rows: pd.DataFrame
-    body: bytes
-    counted: bool = False  # for drift: with a reference profile
-
-    async def save(self, _: str, __: int, dest: Path) -> None:
-        example = self.rows.dropna().head(2)
-        await asyncio.to_thread(
-            mlflow.sklearn.save_model,
-            self.estimator,
-            dest / "model",
-            serialization_format="cloudpickle",
-            input_example=example,
-        )
-        if not self.counted:
-            return
-        (dest / "slipway").mkdir(exist_ok=True)
-        columns = {name: self.rows[name].to_numpy() for name in self.rows.columns}
-        reference = profile.build(columns, self.estimator.predict(self.rows))
-        (dest / "slipway" / "profile.json").write_text(json.dumps(reference.to_json()))
-
-
-def flights() -> Subject:
-    """The demo's: gradient boosting over flights, 1 to 1.5 ms a row."""
-    trained = train.train(next(iter(recipes.RECIPES.values())), flight_data.load())
-    return Subject(trained.estimator, trained.reference, next(replay.bodies(trained.reference.dropna())))
-
-
-def smallest() -> Subject:
-    """One feature and a sum: what is around the model weighs most."""
-    rows = pd.DataFrame({"x": np.random.default_rng(1).normal(size=500)})
-    estimator = LogisticRegression().fit(rows, (rows["x"] > 0).astype(float))
-    return Subject(estimator, rows, load.BODY)
-
-
-SUBJECTS = {"flights": flights, "smallest": smallest}
-
-
 def bare(folder: Path) -> Path:
     """The product's service folder with another service.py."""
     shutil.copytree(packager.SERVICE, folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -132,10 +79,10 @@ def bare(folder: Path) -> Path:
 
 @asynccontextmanager
 async def opened(
-    name: str, folder: Path, subject: Subject, programs: children.Children, otlp: str, settings: Settings
+    name: str, folder: Path, subject: subjects.Subject, programs: children.Children, otlp: str, settings: Settings
 ) -> AsyncIterator[Arm]:
     folder.mkdir()  # noqa: ASYNC240 - nothing else runs yet
-    telemetry = name == ON
+    telemetry = name == paired.ON
     chosen = random_ports()
     async with AsyncExitStack() as stack:
         service = packager.SERVICE if telemetry else bare(folder / "service")
@@ -149,7 +96,7 @@ async def opened(
         stack.push_async_callback(runtime.close)
         stack.push_async_callback(runtime.stop_all, 1.0)
         await runtime.ensure(NAME, 1, 1)
-        endpoint = await ready(runtime)
+        endpoint = await subjects.ready(runtime, NAME)
         settings = replace(settings, port=chosen.ingress)
         gateway = adapter.EnvoyGateway(ads_host=HOST, ads_port=chosen.xds, settings=settings, on_change=lambda _: None)
         await gateway.publish(model.Routing(NAME, model.Split.of({1: 100}), 1, ((1, (endpoint,)),)))
@@ -181,17 +128,6 @@ async def acked(gateway: adapter.EnvoyGateway) -> None:
             await asyncio.sleep(0.05)
 
 
-async def ready(runtime: local.LocalRuntime) -> str:
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            for deployment in await runtime.deployments(NAME):
-                if deployment.state is model.DeploymentState.FAILED:
-                    raise RuntimeError(f"the replica does not start: {deployment.reason}")
-                if deployment.state is model.DeploymentState.READY:
-                    return deployment.endpoints[0]
-            await asyncio.sleep(0.1)
-
-
 async def block(arm: Arm, body: Path, connections: int, seconds: float) -> Block:
     numbers = ("--port", arm.ports.ingress, "--connections", connections, "--seconds", seconds)
     asking = (
@@ -215,14 +151,14 @@ async def block(arm: Arm, body: Path, connections: int, seconds: float) -> Block
 async def measure(options: argparse.Namespace) -> tuple[list[Block], dict[str, int]]:
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as name, children.Children(Path(name)) as programs:
         folder, port = Path(name), random_ports().api
-        subject, body = replace(SUBJECTS[options.model](), counted=options.drift), folder / "body.json"
+        subject, body = replace(subjects.SUBJECTS[options.model](), counted=options.drift), folder / "body.json"
         body.write_bytes(subject.body)
         async with AsyncExitStack() as stack:
             otlp = f"http://{HOST}:{port}"
             settings = Settings(trace_sampling_pct=options.sampling_pct)
             off, on = [
                 await stack.enter_async_context(opened(arm, folder / arm, subject, programs, otlp, settings))
-                for arm in (OFF, ON)
+                for arm in (paired.OFF, paired.ON)
             ]
             scraped = (f"http://{HOST}:{on.ports.envoy_admin}/stats/prometheus", f"http://{on.replica}/metrics")
             programs.program("sink", "telemetry.sink", "--port", port, "--every-s", SCRAPE_S, "--scrape", *scraped)
@@ -244,22 +180,9 @@ async def measure(options: argparse.Namespace) -> tuple[list[Block], dict[str, i
         return blocks, json.loads((folder / "sink.log").read_text().splitlines()[-1])
 
 
-def compared(blocks: Sequence[Block], quantity: str) -> dict[str, Any]:
-    """`on` over `off`: the ratio with its 95 % interval, over pairs of neighbours."""
-    logs = []
-    for first, second in zip(blocks[::2], blocks[1::2], strict=True):
-        both = {one.arm: getattr(one, quantity) for one in (first, second)}
-        logs.append(math.log(both[ON] / both[OFF]))
-    mean, half = float(np.mean(logs)), 0.0
-    if len(logs) > 1:
-        half = float(stats.t.ppf(0.975, len(logs) - 1) * np.std(logs, ddof=1) / math.sqrt(len(logs)))
-    sides = {arm: float(np.median([getattr(one, quantity) for one in blocks if one.arm == arm])) for arm in (OFF, ON)}
-    return {**sides, "ratio": math.exp(mean), "low": math.exp(mean - half), "high": math.exp(mean + half)}
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="Gateway and bento at full load, with and without all telemetry.")
-    parser.add_argument("--model", choices=SUBJECTS, default="flights")
+    parser.add_argument("--model", choices=subjects.SUBJECTS, default="flights")
     parser.add_argument("--drift", action="store_true", help="the side with telemetry counts rows for drift as well")
     parser.add_argument("--pairs", type=int, default=30, help="of neighbouring blocks")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one block")
@@ -272,9 +195,15 @@ def main() -> int:
     answers = sum(one.answers for one in blocks)
     failed = sum(one.failed for one in blocks)
     quantities = {"requests a second": "per_s", "CPU µs a request": "cpu_us", "Envoy's": "envoy_us", "the bento's": "bento_us"}
-    rows = {label: compared(blocks, quantity) for label, quantity in quantities.items()}
+    rows = {label: paired.compared(blocks, quantity) for label, quantity in quantities.items()}
     lines = [
-        (name, f"{row[OFF]:.0f}", f"{row[ON]:.0f}", f"{row['ratio']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}")
+        (
+            name,
+            f"{row[paired.OFF]:.0f}",
+            f"{row[paired.ON]:.0f}",
+            f"{row['ratio']:.3f}",
+            f"{row['low']:.3f} to {row['high']:.3f}",
+        )
         for name, row in rows.items()
     ]
     title = f"All telemetry{' and drift' if options.drift else ''}, model {options.model}, {options.sampling_pct:g} % traced: {options.pairs} pairs of {options.seconds:g} s"

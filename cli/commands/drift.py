@@ -72,7 +72,9 @@ def _report(model: str, version: int, given: tuple[str, str, str], output_format
         body = {"start": start.isoformat(), "end": end.isoformat()}
         made = _followed(api, base, api.post(client.path(*base), body), wait_s)
         address = api.where.url.rstrip("/")
-    output.show(output_format, made, lambda paper: pages.one(made, address, ascii_only=paper.ascii_only))
+    output.show(output_format, made, lambda paper: pages.one(made, ascii_only=paper.ascii_only))
+    if made["html"] and output_format is output.Format.TABLE:
+        typer.echo(pages.page(made, address))
     if made["outcome"] != "done":
         raise typer.Exit(Exit.NO_REPORT)
     if made["checks"]:

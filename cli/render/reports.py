@@ -13,8 +13,8 @@ from .listing import grid
 from .rollout import Json, words
 from .strokes import bar
 
-WIDTH = 20  # cells of a bar, half of which is the threshold
-LINK = "the page: "
+WIDTH = 16  # cells of a bar, half of which is the threshold
+NAMED = 2  # flagged columns in the list
 
 
 def listing(found: Json, now: datetime) -> RenderableType:
@@ -29,14 +29,13 @@ def listing(found: Json, now: datetime) -> RenderableType:
             Text(words(end), "green" if end == "done" else "yellow"),
             str(report["rows"]),
             Text(", ".join(dict.fromkeys(check["column"] for check in report["checks"])), "bold red"),
-            ", ".join(score["column"] for score in report["scores"] if score["drifted"]),
+            _few([score["column"] for score in report["scores"] if score["drifted"]]),
             report["id"],
         )
     return table
 
 
-def one(report: Json, address: str, *, ascii_only: bool) -> RenderableType:
-    """address: of the API, before the links."""
+def one(report: Json, *, ascii_only: bool) -> RenderableType:
     parts: list[RenderableType] = [Text(f"{report['id']}: {words(report['outcome'])}, {report['rows']} rows", "bold")]
     if report["reason"]:
         parts.append(Text(report["reason"], "magenta"))
@@ -48,6 +47,14 @@ def one(report: Json, address: str, *, ascii_only: bool) -> RenderableType:
             drawn = Text(bar(share, WIDTH, ascii_only=ascii_only), "yellow" if score["drifted"] else "dim")
             table.add_row(score["column"], score["method"], f"{score['score']:.3g}", f"{score['threshold']:g}", drawn)
         parts += [table, Text(report["statement"], "dim")]
-    if report["html"]:
-        parts.append(Text(f"{LINK}{address}{report['html']}"))
     return Group(*parts)
+
+
+def page(report: Json, address: str) -> str:
+    """Where its page is; address: of the API. To be printed as it is: an address that is wrapped cannot be clicked."""
+    return f"the page: {address}{report['html']}"
+
+
+def _few(columns: list[str]) -> str:
+    more = f" +{len(columns) - NAMED}" if len(columns) > NAMED else ""
+    return ", ".join(columns[:NAMED]) + more

@@ -65,7 +65,10 @@ def _make(job: Job) -> None:
         return
     base = Result(End.FAILED, "it did not get as far as Evidently", len(rows), len(known))
     if len(rows) < LEAST:
-        words = f"{len(rows)} rows were logged from {job.start.isoformat()} to {job.end.isoformat()}; a report needs {LEAST}"
+        words = (
+            f"{len(rows)} rows were logged from {job.start.isoformat(timespec='seconds')} to {job.end.isoformat(timespec='seconds')}; a report needs {LEAST}. "
+            "SLIPWAY_PREDICTION_LOG_SHARE_PCT of the requests are logged, SLIPWAY_PREDICTION_LOG_EVERY_S after their answers at the latest"
+        )
         _write(job, replace(base, end=End.TOO_FEW_ROWS, reason=words))
         return
     _step("checking integrity")

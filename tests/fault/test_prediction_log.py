@@ -98,7 +98,7 @@ def log(root: str | Path, heard: Heard, every_s: float = 0.05) -> Iterator[predi
 
 
 def put(one: prediction_log.PredictionLog, rows: int = 1) -> None:
-    taken = one.take({}, "r", "", 10, {"x": np.ones(rows)})
+    taken = one.take({}, "r", 10, {"x": np.ones(rows)})
     assert taken is not None
     one.add(taken, np.zeros(rows))
 

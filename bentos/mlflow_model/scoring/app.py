@@ -153,8 +153,7 @@ class App:
         data, params = signature.check(loaded.schema, body, self._limits.rows)
         taken = None
         if self._log is not None:
-            trace_id = tracing.trace_id(given.get(b"traceparent"))
-            taken = self._log.take(given, _request_id(given).decode(), trace_id, len(raw), data)
+            taken = self._log.take(given, _request_id(given).decode(), len(raw), data)
         answer, written = await self._predict(batcher, data, params, trace)
         if taken is not None and self._log is not None:
             self._log.add(taken, answer)

@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from . import prediction_files as files
 from . import prediction_rows as rows
 from . import signature
@@ -26,7 +24,7 @@ from . import signature
 LOG = logging.getLogger("bentoml.slipway")
 WAITING_ROWS, WAITING_BYTES = 50_000, 64 * 1024 * 1024  # more is dropped
 FILE_ROWS, FILE_BYTES = 10_000, 16 * 1024 * 1024  # in memory; written at once, whatever the time
-REQUEST_BYTES, ARRAY_BYTES = 600, 150  # what a request and each of its columns take beside their values
+REQUEST_BYTES, VALUE_BYTES = 1000, 40  # what a request, and each value of it, takes in memory beside the text
 CLOSE_S = 5.0
 PREFIX = "SLIPWAY_PREDICTION_LOG"
 PROBE = b"x-slipway-probe"  # in the requests of whoever checks a replica, which are no traffic
@@ -69,17 +67,6 @@ def settings(environment: Mapping[str, str]) -> Settings | None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A request that will be logged if it is answered."""
-
-    request_id: str
-    trace_id: str
-    size: int
-    rows: int
-    data: signature.Input
-
-
 class PredictionLog:
     """Of one model version. `wrote` and `lost` hear of rows, from any thread."""
 
@@ -87,10 +74,10 @@ class PredictionLog:
         self._settings = wanted
         self._model, self._version = model, version
         self._wrote, self._lost = wrote, lost
-        self._overhead = 0  # bytes
+        self._columns = 0
         self._monitor = f"{model} {version} {secrets.token_hex(4)}"  # BentoML keeps monitors by name
         self._limit = round(wanted.share_pct / 100 * 2**32)
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._waiting: list[rows.Logged] = []
         self._rows = self._bytes = 0
         self._since = 0.0  # when the first of those came, monotonic
@@ -103,30 +90,29 @@ class PredictionLog:
         import fsspec.implementations.local  # noqa: F401, PLC0415 - a server that logs nothing loads none of it
         import pyarrow.parquet  # noqa: F401, PLC0415 - as above
 
-        self._overhead = REQUEST_BYTES + ARRAY_BYTES * len(schema.columns or schema.tensors)
+        self._columns = len(schema.columns)
         self._thread = threading.Thread(target=self._work, args=(schema,), name="prediction-log", daemon=True)
         self._thread.start()
 
-    def take(
-        self, given: Mapping[bytes, bytes], request_id: str, trace_id: str, size: int, data: signature.Input
-    ) -> Taken | None:
-        """None: this one is not logged. By its id, so that versions which are given the same request log the same ones. The rows are copied,
-        since a model may change what it is given. size: bytes of the request's body."""
+    def take(self, given: Mapping[bytes, bytes], request_id: str, size: int, data: signature.Input) -> rows.Logged | None:
+        """A request before it is given to the model; None: it is not logged. By its id, so that versions which are given the same request log
+        the same ones. given: its headers. size: bytes of its body."""
         drawn = zlib.crc32(request_id.encode()) if request_id else random.getrandbits(32)
         if drawn >= self._limit or PROBE in given:
             return None
         count = len(next(iter(data.values()))) if isinstance(data, dict) else len(data)
-        copied = {name: column.copy() for name, column in data.items()} if isinstance(data, dict) else np.copy(data)
-        return Taken(request_id, trace_id, size + self._overhead, count, copied)
+        size += REQUEST_BYTES + VALUE_BYTES * self._columns * count
+        return rows.Logged(
+            request_id, given.get(b"traceparent"), size, count, rows.kept(data, count, tensors=not self._columns)
+        )
 
-    def add(self, taken: Taken, answer: Any) -> None:
+    def add(self, taken: rows.Logged, answer: Any) -> None:
         """It was answered. Never blocks."""
-        at_us = time.time_ns() // 1000
-        logged = rows.Logged(at_us, taken.request_id, taken.trace_id, taken.size, taken.rows, taken.data, answer)
+        taken.at_us, taken.answer = time.time_ns() // 1000, answer
         with self._changed:
             fits = self._rows + taken.rows <= WAITING_ROWS and self._bytes + taken.size <= WAITING_BYTES
             if fits and not self._closing:
-                self._put(logged)
+                self._put(taken)
                 return
         self._lost(taken.rows, "queue")
 

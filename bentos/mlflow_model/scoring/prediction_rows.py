@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from . import prediction_files as files
-from . import signature
+from . import signature, tracing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,27 +24,31 @@ TENSOR = "inputs"  # the feature of a signature that is one tensor without a nam
 WRITE = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 _NUMBERS = (int, float, np.number)
 Columns = dict[str, "pa.Array"]  # of one file, in order
-_TYPES = {
-    "boolean": "bool",
-    "string": "string",
-    "integer": "int64",
-    "long": "int64",
-    "float": "float32",
-    "double": "float64",
-}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Logged:
-    """One request that the model has answered. `at_us`: microseconds since 1970. "" for an id: none was given. `size`: bytes that it takes in memory."""
+    """One request. `size`: bytes that it takes in memory. `request_id`, `traceparent`: as they came, if they did. `data`: see `kept`. Once the
+    model has answered: `answer`, and `at_us`, microseconds since 1970."""
 
-    at_us: int
     request_id: str
-    trace_id: str
+    traceparent: bytes | None
     size: int
     rows: int
-    data: signature.Input
-    answer: Any
+    data: list[Any]
+    at_us: int = 0
+    answer: Any = None
+
+
+def kept(data: signature.Input, rows: int, *, tensors: bool) -> list[Any]:
+    """A copy, since the model may change what it is given: all values of one column after another, or an array for each tensor. One
+    list a request: a thousand small ones would keep Python's garbage collector busy."""
+    arrays = data.values() if isinstance(data, dict) else (data,)
+    if tensors:
+        return [array.copy() for array in arrays]
+    if rows == 1:
+        return [array.item() for array in arrays]
+    return [value for array in arrays for value in array.tolist()]
 
 
 def schema_version(schema: signature.Signature) -> str:
@@ -58,9 +62,10 @@ def columns(schema: signature.Signature, model: str, version: str, logged: Seque
 
     rows = np.array([each.rows for each in logged])
     total = int(rows.sum())
+    whose = np.repeat(np.arange(len(rows)), rows)
 
     def repeated(values: Sequence[Any], kind: Any) -> pa.Array:
-        return pa.array(values, kind).take(pa.array(np.repeat(np.arange(len(rows)), rows)))
+        return pa.array(values, kind).take(pa.array(whose))
 
     def same(text: str) -> pa.Array:
         return pa.array([text], pa.string()).take(pa.array(np.zeros(total, np.int64)))
@@ -68,45 +73,54 @@ def columns(schema: signature.Signature, model: str, version: str, logged: Seque
     return {
         files.TIME: repeated([each.at_us for each in logged], pa.int64()).cast(pa.timestamp("us", "UTC")),
         files.REQUEST_ID: repeated([each.request_id or None for each in logged], pa.string()),
-        files.TRACE_ID: repeated([each.trace_id or None for each in logged], pa.string()),
-        files.ROW: pa.array(np.concatenate([np.arange(each.rows) for each in logged]), pa.int32()),
+        files.TRACE_ID: repeated([tracing.trace_id(each.traceparent) or None for each in logged], pa.string()),
+        files.ROW: pa.array(np.arange(total) - (np.cumsum(rows) - rows)[whose], pa.int32()),
         files.MODEL: same(model),
         files.VERSION: same(version),
         files.SCHEMA_VERSION: same(schema_version(schema)),
         **_features(schema, logged),
-        files.PREDICTION: _predictions(logged),
+        files.PREDICTION: _predictions(logged, rows),
     }
 
 
 def _features(schema: signature.Signature, logged: Sequence[Logged]) -> Columns:
-    if not schema.columns:
-        named = {tensor.name or TENSOR: tensor.name for tensor in schema.tensors}
-        return {
-            files.FEATURE + shown: _as_json([row for each in logged for row in _tensor(each.data, name)])
-            for shown, name in named.items()
-        }
-    found = {}
-    for column in schema.columns:
-        parts = [each.data[column.name] for each in logged]
-        found[files.FEATURE + column.name] = _feature(column.kind.name, parts)
+    if schema.tensors:
+        names = [tensor.name or TENSOR for tensor in schema.tensors]
+        found = zip(names, zip(*(each.data for each in logged), strict=True), strict=True)
+        return {files.FEATURE + name: _as_json([row for array in arrays for row in array]) for name, arrays in found}
+    values = _transposed(logged, len(schema.columns))
+    return {
+        files.FEATURE + column.name: _feature(column.kind.name, of_it)
+        for column, of_it in zip(schema.columns, values, strict=True)
+    }
+
+
+def _transposed(logged: Sequence[Logged], columns: int) -> Sequence[Sequence[Any]]:
+    """By column, the values of all requests."""
+    if all(each.rows == 1 for each in logged):
+        return list(zip(*(each.data for each in logged), strict=True))
+    found: list[list[Any]] = [[] for _ in range(columns)]
+    for each in logged:
+        for place, values in enumerate(found):
+            values.extend(each.data[place * each.rows : (place + 1) * each.rows])
     return found
 
 
-def _feature(kind: str, parts: Sequence[np.ndarray[Any, Any]]) -> pa.Array:
+def _feature(kind: str, values: Sequence[Any]) -> pa.Array:
     import pyarrow as pa  # noqa: PLC0415 - as above
 
-    if kind == "datetime":
-        return pa.array(np.concatenate(parts).astype("datetime64[us]"), pa.timestamp("us", "UTC"))
-    if kind not in _TYPES:
-        return _as_json([value for part in parts for value in part])
-    wanted = pa.type_for_alias(_TYPES[kind])
-    whole = np.concatenate(parts)
-    # nulls make integers floats, and truth values objects; NaN stands for null, since JSON has none
-    return pa.array(whole, wanted, from_pandas=True, safe=False)
-
-
-def _tensor(data: signature.Input, name: str | None) -> Any:
-    return data[name] if isinstance(data, dict) else data  # type: ignore[index]  # tensors in a dict have names
+    if kind in ("float", "double"):  # NaN stands for null, since JSON has none
+        return pa.array(np.array(values, np.float64), kind, from_pandas=True, safe=False)
+    if kind in ("integer", "long"):
+        whole = np.array(values)
+        if whole.dtype.kind == "f":  # nulls made floats of some, and those next to them would lose digits
+            return pa.array([None if value != value else int(value) for value in values], pa.int64())  # noqa: PLR0124 - NaN differs from itself
+        return pa.array(whole, pa.int64())
+    if kind == "datetime":  # nanoseconds since 1970
+        return pa.array(np.array(values, "datetime64[ns]").astype("datetime64[us]"), pa.timestamp("us", "UTC"))
+    if kind in ("boolean", "string"):
+        return pa.array(values, pa.bool_() if kind == "boolean" else pa.string())
+    return _as_json(values)
 
 
 def _as_json(values: Sequence[Any]) -> pa.Array:
@@ -129,18 +143,32 @@ def _other(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON")
 
 
-def _predictions(logged: Sequence[Logged]) -> pa.Array:
+def _predictions(logged: Sequence[Logged], rows: np.ndarray[Any, Any]) -> pa.Array:
     """Of one type for all rows: numbers, else arrays of numbers, else texts."""
     import pyarrow as pa  # noqa: PLC0415 - as above
 
-    parts = [_by_row(each.answer, each.rows) for each in logged]
-    arrays = [part for part in parts if isinstance(part, np.ndarray)]
-    if len(arrays) == len(parts) and len({part.ndim for part in arrays}) == 1:
-        if arrays[0].ndim == 1:
-            return pa.array(np.concatenate(arrays), pa.float64(), from_pandas=True)
-        return pa.array([row for part in arrays for row in part], pa.list_(pa.float64()))
-    rows = [value for part in parts for value in (part.tolist() if isinstance(part, np.ndarray) else part)]
-    return pa.array([value if value is None or type(value) is str else _json(value) for value in rows], pa.string())
+    answers = [each.answer for each in logged]
+    whole = _joined(answers, rows)
+    if whole is None:
+        parts = [_by_row(each.answer, each.rows) for each in logged]
+        whole = _joined(parts, rows)
+        if whole is None:
+            values = [value for part in parts for value in (part.tolist() if isinstance(part, np.ndarray) else part)]
+            return pa.array([value if value is None or type(value) is str else _json(value) for value in values], pa.string())
+    flat = whole.astype(np.float64, copy=False).reshape(len(whole), -1)
+    numbers = pa.array(flat.ravel(), from_pandas=True)
+    width = flat.shape[1]
+    return numbers if width == 1 else pa.ListArray.from_arrays(np.arange(0, len(numbers) + 1, width, dtype=np.int32), numbers)
+
+
+def _joined(parts: Sequence[Any], rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """None: these are not all arrays of as many rows, of the same shape. Numbers only."""
+    if {type(part) for part in parts} != {np.ndarray} or len({part.shape[1:] for part in parts}) > 1:
+        return None
+    if not parts[0].ndim or any(len(part) != count for part, count in zip(parts, rows, strict=True)):
+        return None
+    whole = np.concatenate(parts)
+    return whole if whole.dtype.kind in "iufb" else None
 
 
 def _by_row(answer: Any, rows: int) -> np.ndarray[Any, Any] | list[Any]:

@@ -70,10 +70,10 @@ def put(
     answer: Any,
     *,
     request: str = "r",
-    trace: str = "",
+    trace: bytes = b"",
     size: int = 10,
 ) -> None:
-    taken = one.take({}, request, trace, size, data)
+    taken = one.take({b"traceparent": trace} if trace else {}, request, size, data)
     assert taken is not None
     one.add(taken, answer)
 
@@ -95,7 +95,13 @@ def test_rows_are_read_as_they_were_asked_and_answered(tmp_path: Path) -> None:
     schema = columns(**KINDS)
     full = {"x": 1.5, "n": 2**40, "t": "a", "b": True, "at": "2013-01-31T12:00:00"}
     with log(tmp_path, schema, heard := Heard()) as one:
-        put(one, asked(schema, full, dict.fromkeys(KINDS)), np.array([0.25, 0.75]), request="first", trace="ab" * 16)
+        put(
+            one,
+            asked(schema, full, dict.fromkeys(KINDS)),
+            np.array([0.25, 0.75]),
+            request="first",
+            trace=b"00-" + b"ab" * 16 + b"-00f067aa0ba902b7-00",
+        )
         put(one, asked(schema, full), np.array([1]), request="second")
     frame = read(tmp_path)
     assert heard == Heard(3)
@@ -140,14 +146,27 @@ def test_tensors_arrays_and_bytes_are_json(tmp_path: Path) -> None:
     tensor = signature.parse(
         {"inputs": json.dumps([{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}])}
     )
+    named = signature.parse(
+        {
+            "inputs": json.dumps(
+                [
+                    {"type": "tensor", "name": name, "tensor-spec": {"dtype": "float32", "shape": shape}}
+                    for name, shape in (("a", [-1]), ("b", [-1, 2]))
+                ]
+            )
+        }
+    )
     nested = signature.parse(
         {"inputs": json.dumps([{"type": "array", "items": {"type": "long"}, "name": "a"}, {"type": "binary", "name": "raw"}])}
     )
     with log(tmp_path / "t", tensor, heard := Heard()) as one:
         put(one, signature.check(tensor, {"inputs": [[1.0, 2.0], [3.0, 4.0]]})[0], [1, 2])
+    with log(tmp_path / "m", named, heard) as one:
+        put(one, signature.check(named, {"inputs": {"a": [1.0, 2.0], "b": [[3.0, 4.0], [5.0, 6.0]]}})[0], [1, 2])
     with log(tmp_path / "n", nested, heard) as one:
         put(one, asked(nested, {"a": [1, 2], "raw": "aGk="}), ["x"])
-    assert heard == Heard(3)
+    assert heard == Heard(5)
+    assert read(tmp_path / "m")[["feature.a", "feature.b"]].to_numpy().tolist() == [["1.0", "[3.0,4.0]"], ["2.0", "[5.0,6.0]"]]
     assert read(tmp_path / "t")["feature.inputs"].tolist() == ["[1.0,2.0]", "[3.0,4.0]"]
     frame = read(tmp_path / "n")
     assert (frame["feature.a"][0], frame["feature.raw"][0]) == ("[1,2]", '"aGk="')
@@ -157,7 +176,7 @@ def test_the_row_is_logged_as_it_came_though_the_model_changes_it(tmp_path: Path
     schema = columns(x="double")
     data = asked(schema, {"x": 1.0})
     with log(tmp_path, schema, Heard()) as one:
-        taken = one.take({}, "r", "", 1, data)
+        taken = one.take({}, "r", 1, data)
         data["x"][0] = 99.0
         assert taken is not None
         one.add(taken, [0.0])
@@ -172,8 +191,8 @@ def test_the_share_is_drawn_by_request_so_versions_log_the_same_ones(tmp_path: P
         log(tmp_path, schema, Heard(), share_pct=10.0) as one,
         log(tmp_path, schema, Heard(), version="4", share_pct=10.0) as other,
     ):
-        first, second = ({each for each in ids if made.take({}, each, "", 1, data)} for made in (one, other))
-        nameless = sum(one.take({}, "", "", 1, data) is not None for _ in ids)
+        first, second = ({each for each in ids if made.take({}, each, 1, data)} for made in (one, other))
+        nameless = sum(one.take({}, "", 1, data) is not None for _ in ids)
     assert first == second
     assert 1800 < len(first) < 2200
     assert 1800 < nameless < 2200
@@ -182,7 +201,7 @@ def test_the_share_is_drawn_by_request_so_versions_log_the_same_ones(tmp_path: P
 def test_rows_of_a_probe_are_no_traffic(tmp_path: Path) -> None:
     schema = columns(x="double")
     with log(tmp_path, schema, Heard()) as one:
-        assert one.take({prediction_log.PROBE: b"golden"}, "r", "", 1, asked(schema, {"x": 1.0})) is None
+        assert one.take({prediction_log.PROBE: b"golden"}, "r", 1, asked(schema, {"x": 1.0})) is None
 
 
 def test_a_file_is_written_when_its_first_row_has_waited_long_enough(tmp_path: Path) -> None:

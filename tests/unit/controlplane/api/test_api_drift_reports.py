@@ -109,7 +109,7 @@ async def test_the_cli_draws_what_the_api_says(connect: Connect, parts: services
         await reporter.once()
         ended = (await client.get(f"{BASE}/{made['id']}")).json()
     pictures.listing(listed, NOW)
-    drawn = pictures.one(ended, "http://x", ascii_only=True)
+    drawn = pictures.one(ended, ascii_only=True)
     words = " ".join(str(part) for part in getattr(drawn, "renderables", ()))
     assert "no reference" in words
     assert "reference_rows" in words

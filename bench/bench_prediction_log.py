@@ -1,0 +1,183 @@
+"""What does the prediction log cost a server that logs every request? One bento at full load, without it and with it, in turn in one run.
+
+    python bench/bench_prediction_log.py --model flights --pairs 20 --seconds 4
+
+Two replicas of the same model, as the runtime starts them and without a gateway, so that nothing else dilutes what it costs; requests have ids and trace contexts of
+their own, as through a gateway. `on` logs 100 % and writes its file twice a second, so that every block pays for what it logs (30 s is usual, in which
+files are larger and cheaper). Blocks of full load (closed loop) alternate: off, on, on, off, ... Each pair of neighbours gives one ratio of requests per second, one of
+CPU seconds of the replica per request, and one of the 99th percentile of the latency. At the end the rows are read back and compared with what was answered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.dataset
+
+from bench import children, paired, report, subjects
+from monitoring import prediction_files as files
+from runtime import local, packager
+from runtime import record as records
+
+NAME = "bench-model"
+EVERY_S = 0.5
+SETTLE_S = 1.0  # after a block: what it logged is written
+TARGET_PCT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    name: str
+    port: int
+    process: psutil.Process
+    log: Path
+
+    def cpu_s(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One stretch of full load. all: answers, also those at its edges."""
+
+    arm: str
+    all: int
+    failed: int
+    per_s: float
+    cpu_us: float  # of the replica, a request
+    p99_ms: float
+
+
+@asynccontextmanager
+async def opened(name: str, folder: Path, subject: subjects.Subject) -> AsyncIterator[Arm]:
+    folder.mkdir()  # noqa: ASYNC240 - nothing else runs yet
+    log = folder / "log"
+    settings = {
+        "SLIPWAY_PREDICTION_LOG": log,
+        "SLIPWAY_PREDICTION_LOG_SHARE_PCT": 100,
+        "SLIPWAY_PREDICTION_LOG_EVERY_S": EVERY_S,
+    }
+    async with AsyncExitStack() as stack:
+        runtime = local.LocalRuntime(
+            state_dir=folder / "runtime",
+            bentos=packager.Packager(bentoml_home=folder / "bentoml", fetch=subject.save),
+            on_change=lambda _: None,
+            environment={key: str(value) for key, value in settings.items()} if name == paired.ON else {},
+        )
+        await runtime.start()
+        stack.push_async_callback(runtime.close)
+        stack.push_async_callback(runtime.stop_all, 1.0)
+        await runtime.ensure(NAME, 1, 1)
+        endpoint = await subjects.ready(runtime, NAME)
+        (replica,) = records.read(records.path(folder / "runtime", NAME, 1)).replicas
+        assert replica.pid is not None
+        yield Arm(name, int(endpoint.rpartition(":")[2]), psutil.Process(replica.pid), log)
+
+
+async def block(arm: Arm, body: Path, connections: int, seconds: float) -> Block:
+    numbers = ("--port", arm.port, "--connections", connections, "--seconds", seconds)
+    asking = (
+        sys.executable,
+        "-m",
+        "bench.telemetry.ask",
+        "--path",
+        "/predict",
+        "--body",
+        str(body),
+        "--ids",
+        *map(str, numbers),
+    )
+    before = arm.cpu_s()
+    asked = await asyncio.create_subprocess_exec(*asking, stdout=subprocess.PIPE)
+    out, _ = await asked.communicate()
+    told = json.loads(out)
+    await asyncio.sleep(SETTLE_S)
+    cpu_us = (arm.cpu_s() - before) * 1e6 / max(1, told["all"])
+    return Block(arm.name, told["all"], told["failed"], told["answers"] / told["seconds"], cpu_us, told["p99_ms"])
+
+
+async def measure(options: argparse.Namespace) -> tuple[list[Block], int, int]:
+    """The blocks; how many requests the side with the log answered, and how many it logged."""
+    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as name:
+        folder = Path(name)
+        subject, body = replace(subjects.SUBJECTS[options.model](), counted=True), folder / "body.json"
+        body.write_bytes(subject.body)
+        async with AsyncExitStack() as stack:
+            off, on = [await stack.enter_async_context(opened(arm, folder / arm, subject)) for arm in (paired.OFF, paired.ON)]
+            warm = [await block(arm, body, options.connections, options.warm_up_s) for arm in (off, on)]
+            if any(one.failed for one in warm):
+                raise RuntimeError("the model does not answer this body")
+            blocks: list[Block] = []
+            for number in range(options.pairs):
+                turn = (off, on) if number % 2 == 0 else (on, off)
+                first, second = [await block(arm, body, options.connections, options.seconds) for arm in turn]
+                blocks += (first, second)
+                report.console.print(
+                    f"pair {number + 1}: {first.arm} {first.per_s:.0f}/s {first.cpu_us:.0f} µs, "
+                    f"{second.arm} {second.per_s:.0f}/s {second.cpu_us:.0f} µs",
+                    highlight=False,
+                )
+        answered = sum(one.all for one in (*warm, *blocks) if one.arm == paired.ON)
+        return blocks, answered, logged(on.log)
+
+
+def logged(root: Path) -> int:
+    return int(pyarrow.dataset.dataset(root / files.folder(NAME, "1"), format="parquet").count_rows())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="A bento at full load, with and without a prediction log of everything.")
+    parser.add_argument("--model", choices=subjects.SUBJECTS, default="flights")
+    parser.add_argument("--pairs", type=int, default=20, help="of neighbouring blocks")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of one block")
+    parser.add_argument("--warm-up-s", type=float, default=4.0)
+    parser.add_argument("--connections", type=int, default=16)
+    options = parser.parse_args()
+    children.stop_on_sigterm()
+    blocks, answered, rows = asyncio.run(measure(options))
+    quantities = {"requests a second": "per_s", "CPU µs a request": "cpu_us", "latency p99, ms": "p99_ms"}
+    found: dict[str, dict[str, Any]] = {label: paired.compared(blocks, quantity) for label, quantity in quantities.items()}
+    lines = [
+        (
+            name,
+            f"{row[paired.OFF]:.4g}",
+            f"{row[paired.ON]:.4g}",
+            f"{row['ratio']:.3f}",
+            f"{row['low']:.3f} to {row['high']:.3f}",
+        )
+        for name, row in found.items()
+    ]
+    title = f"Prediction log at 100 %, model {options.model}: {options.pairs} pairs of {options.seconds:g} s"
+    report.grid(title, ("median", "without", "with", "ratio", "95 % interval"), lines)
+    report.console.print(f"logged: {rows} of {answered}", highlight=False)
+    failed = sum(one.failed for one in blocks)
+    problems = [f"{failed} requests failed"] if failed else []
+    if not answered - options.connections * (options.pairs + 1) <= rows <= answered + options.connections * (options.pairs + 1):
+        problems.append(f"{rows} rows were logged of {answered} answers")
+    cost_pct = round(100 * (1 - found["requests a second"]["ratio"]), 2)
+    document = {
+        "options": vars(options),
+        "compared": {quantities[label]: row for label, row in found.items()},
+        "logged": {"answers": answered, "rows": rows},
+        "blocks": [[one.arm, round(one.per_s, 1), round(one.cpu_us, 2), round(one.p99_ms, 2)] for one in blocks],
+        "targets": {"throughput": report.target(cost_pct, TARGET_PCT, "% of throughput")},
+        "problems": problems,
+    }
+    report.write(f"prediction_log_{options.model}", document)
+    return report.verdict(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
