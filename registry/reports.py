@@ -97,35 +97,37 @@ class MlflowReports:
 
 
 class MemoryReports:
-    """The twin. `references`: (rows as Parquet, clocks) by model and version. `down`: every call is Unavailable."""
+    """The twin. `down`: every call is Unavailable."""
 
     def __init__(self) -> None:
-        self.references: dict[tuple[str, int], tuple[bytes, Sequence[str]]] = {}
         self.down = False
+        self._references: dict[tuple[str, int], tuple[bytes, Sequence[str]] | None] = {}
         self._kept: dict[tuple[str, int], dict[str, dict[str, bytes]]] = {}
+
+    def add(self, model_name: str, version: int, rows: bytes | None = None, clocks: Sequence[str] = ()) -> None:
+        """A version; rows: its reference as Parquet, if it has any."""
+        self._references[model_name, version] = None if rows is None else (rows, clocks)
+        self._kept.setdefault((model_name, version), {})
 
     async def close(self) -> None: ...
 
     async def reference(self, model_name: str, version: int, into: Path) -> Sequence[str]:
-        self._answer()
-        if (model_name, version) not in self.references:
+        self._of(model_name, version)
+        found = self._references[model_name, version]
+        if found is None:
             raise ports.NotFound(SYSTEM, f"version {version} of {model_name} has no {naming.FOLDER}/{naming.REFERENCE}")
-        rows, clocks = self.references[model_name, version]
-        await asyncio.to_thread(into.write_bytes, rows)
-        return clocks
+        await asyncio.to_thread(into.write_bytes, found[0])
+        return found[1]
 
     async def keep(self, model_name: str, version: int, report_id: str, files: Mapping[str, bytes]) -> None:
-        self._answer()
-        self._kept.setdefault((model_name, version), {})[report_id] = dict(files)
+        self._of(model_name, version).setdefault(report_id, {}).update(files)
 
     async def listed(self, model_name: str, version: int) -> Sequence[str]:
-        self._answer()
-        return sorted(self._kept.get((model_name, version), {}), reverse=True)
+        return sorted(self._of(model_name, version), reverse=True)
 
     async def file(self, model_name: str, version: int, report_id: str, name: str) -> bytes:
-        self._answer()
         try:
-            return self._kept[model_name, version][report_id][name]
+            return self._of(model_name, version)[report_id][name]
         except KeyError:
             raise ports.NotFound(SYSTEM, f"version {version} of {model_name} has no report {report_id} with {name}") from None
 
@@ -135,6 +137,9 @@ class MemoryReports:
             del self._kept[model_name, version][report_id]
         return len(gone)
 
-    def _answer(self) -> None:
+    def _of(self, model_name: str, version: int) -> dict[str, dict[str, bytes]]:
         if self.down:
             raise ports.Unavailable(SYSTEM, "MLflow cannot be reached")
+        if (model_name, version) not in self._kept:
+            raise ports.NotFound(SYSTEM, f"model {model_name} has no version {version}")
+        return self._kept[model_name, version]

@@ -27,9 +27,9 @@ def demo(
     ),
     rate: Annotated[float, typer.Option("--rate", min=1, max=2000, help="Client requests a second.")] = 100.0,
 ) -> None:
-    """Ship, canary, roll back and undo a real model, and see it drift when summer comes.
+    """Ship, canary, roll back and undo a real model, and see it drift when summer comes, down to Evidently's page.
 
-    Starts its own stack on free ports, trains on the flights of 2013, and stops everything again. Takes about two and a half minutes.
+    Starts its own stack on free ports, trains on the flights of 2013, and stops everything again. Takes about three minutes.
     """
     from cli.demo import run  # noqa: PLC0415  knows the stack's parts, which no other command needs
 
@@ -49,6 +49,7 @@ def demo(
     console.print()
     console.print(_summary(found))
     console.print(Text(f"report: {folder / 'report.json'}", "dim"))
+    console.print(Text(f"drift:  {found.page.path}, kept in MLflow as {found.page.kept}", "dim"))
     if found.problems:
         raise Failure(Exit.INTERNAL, "not all went as told: " + "; ".join(found.problems))
 
@@ -83,6 +84,7 @@ def _reasons(found: Report) -> Table:
     grid.add_row(
         Text(f"v{drift.version}", "bold"), Text(f"summer: {drift.sentence} Told {drift.alarm_s:g} s after its first flight.")
     )
+    grid.add_row("", Text(found.page.sentence))
     legend = (
         "answered: requests of the clients during the rollout, by version; its errors: answered by the model itself; our "
         "errors: every other failure; left after: from the decision to the last request on the version that left."

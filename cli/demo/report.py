@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .depth import Page
 from .programs import Answer
 from .story import Chapter
 from .summer import Told
@@ -50,6 +51,7 @@ class Report:
     latency_ms_p99: float
     champion: int | None
     drift: Told
+    page: Page
     problems: tuple[str, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:

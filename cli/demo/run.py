@@ -19,7 +19,7 @@ from cli import address, client
 from cli.exits import Exit, Failure
 from cli.stack import config, ports, stack, supervisor
 
-from . import report, summer
+from . import depth, report, summer
 from .programs import Clients, Training
 from .story import MODEL, Chapter, Teller, first, under_traffic
 
@@ -88,10 +88,13 @@ def run(options: Options, say: Callable[[str], None]) -> report.Report:
         )
         cleanup.callback(later_clients.stop)
         drift = summer.tell(lambda: summer.verdict(api, champion), champion, say, begin)
+        end = datetime.now(UTC)  # noqa: TID251 - as above
         later_clients.stop()
+        say(depth.TITLE)
+        page = depth.look(api, champion, (begin, end), folder, say)
         events = {rollout["id"]: teller.events(rollout["id"]) for _, rollout in told}
         say("stopping everything")
-    return _write(folder, told, events, [clients, later_clients], drift)
+    return _write(folder, told, events, [clients, later_clients], (drift, page))
 
 
 def _stack(folder: Path, say: Callable[[str], None]) -> stack.Stack:
@@ -125,8 +128,9 @@ def _write(
     told: list[tuple[Chapter, dict[str, Any]]],
     events: dict[str, list[dict[str, Any]]],
     clients: list[Clients],
-    drift: summer.Told,
+    found: tuple[summer.Told, depth.Page],
 ) -> report.Report:
+    drift, page = found
     answers = [answer for each in clients for answer in each.answers()]
     arrivals = list(_arrivals(folder / "logs" / "access.log"))
     reports = [
@@ -145,6 +149,7 @@ def _write(
         latency_ms_p99=report.percentile(latencies, 0.99),
         champion=drift.version,
         drift=drift,
+        page=page,
         problems=report.problems(reports, answers, drift.version),
     )
     (folder / "report.json").write_text(json.dumps(whole.to_json(), indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Drift reports over a real MLflow: reference rows come from publishing, reports are kept, listed, read and deleted through its artifact proxy."""
+"""Drift reports over a real MLflow: reference rows come from publishing, and the pipeline makes, keeps and draws a report."""
 
 from __future__ import annotations
 
@@ -79,27 +79,6 @@ async def test_reference_rows_are_published_for_reports_and_not_for_replicas(
         await shelf.reference(NAME, versions[1], tmp_path / "rows")
     with pytest.raises(ports.NotFound):
         await shelf.reference("nobody", 1, tmp_path / "rows")
-
-
-async def test_what_is_kept_is_listed_read_and_deleted(shelf: reports.MlflowReports, versions: tuple[int, int]) -> None:
-    version = versions[1]
-    assert list(await shelf.listed(NAME, version)) == []
-    for report_id in ("20260101T000000000Z-hand", "20260102T000000000Z-hand", "20260103T000000000Z-alarm"):
-        await shelf.keep(NAME, version, report_id, {"report.html": b"<html>", "result.json": report_id.encode()})
-    assert [each[:8] for each in await shelf.listed(NAME, version)] == ["20260103", "20260102", "20260101"]
-    assert await shelf.file(NAME, version, "20260102T000000000Z-hand", "report.html") == b"<html>"
-    assert await shelf.retire(NAME, version, 1) == 2
-    assert list(await shelf.listed(NAME, version)) == ["20260103T000000000Z-alarm"]
-    for report_id, name in (("20260102T000000000Z-hand", "report.html"), ("20260103T000000000Z-alarm", "evidently.json")):
-        with pytest.raises(ports.NotFound):
-            await shelf.file(NAME, version, report_id, name)
-
-
-async def test_mlflow_away_is_unavailable() -> None:
-    shelf = reports.MlflowReports("http://127.0.0.1:9", timeout_s=2)
-    with pytest.raises(ports.Unavailable):
-        await shelf.listed(NAME, 1)
-    await shelf.close()
 
 
 def logged(root: Path, version: int, **changed: object) -> None:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from cli.commands import demo
-from cli.demo import report, story, summer
+from cli.demo import depth, report, story, summer
 from cli.demo.programs import Answer
 from cli.demo.summer import Told
 
@@ -69,12 +69,20 @@ def test_as_told_or_not() -> None:
 
 
 SUMMER = Told(2, "none", "benign", "Benign drift: temp moved; the predictions are as they were.", ("temp",), 31.4)
+PAGE = depth.Page(
+    "20260301T120000000Z-hand",
+    12_345,
+    ("temp", "dewp"),
+    14,
+    "drift-report.html",
+    "drift/v2/20260301T120000000Z-hand/report.html",
+)
 
 
 def test_the_table_fits_80_columns_whole() -> None:
     entry = report.rollout_report(RETRAINED, rollout(4, "rolled_back"), EVENTS, SERVED, [])
     entry = replace(entry, served={"v2": 12_345, "v4": 12_345}, failed_by_version={"v4": 1_234}, duration_s=125.0)
-    whole = report.Report("flight-delay", (entry,), 12_345, 0, 99.3, 2.1, 8.4, 2, SUMMER)
+    whole = report.Report("flight-delay", (entry,), 12_345, 0, 99.3, 2.1, 8.4, 2, SUMMER, PAGE)
     console = Console(width=80, color_system=None, force_terminal=False)
     with console.capture() as captured:
         console.print(demo._table(whole))

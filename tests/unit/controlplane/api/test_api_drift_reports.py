@@ -24,7 +24,9 @@ Connect = Callable[[services.Services], httpx.AsyncClient]
 
 @pytest.fixture
 def shelf() -> MemoryReports:
-    return MemoryReports()
+    made = MemoryReports()
+    made.add("delay", 2)
+    return made
 
 
 @pytest.fixture

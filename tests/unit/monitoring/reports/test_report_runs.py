@@ -51,7 +51,7 @@ class World:
     def refer(self, version: int, frame: pd.DataFrame) -> None:
         file = self.folder / "reference.parquet"
         frame.to_parquet(file, index=False)
-        self.shelf.references["m", version] = (file.read_bytes(), ())
+        self.shelf.add("m", version, file.read_bytes())
 
     def log(self, frame: pd.DataFrame, version: int = 1) -> None:
         fixed = {"request_id": None, "trace_id": None, "row": 0, "model": "m", "version": str(version), "schema_version": "s"}
@@ -136,7 +136,7 @@ async def test_no_reference_another_schema_and_a_corrupt_one_have_reasons(world:
     assert (await world.make(9)).result.end is End.NO_REFERENCE
     world.refer(1, pd.DataFrame({"feature.other": [1.0, 2.0], "prediction": [None, None]}))
     assert (await world.make()).result.end is End.OTHER_SCHEMA
-    world.shelf.references["m", 1] = (b"no parquet", ())
+    world.shelf.add("m", 1, b"no parquet")
     made = await world.make()
     assert made.result.end is End.NO_REFERENCE
     assert "cannot be read" in made.result.reason
