@@ -59,7 +59,7 @@ def draw(dashboard: dict[str, Any], answers: Recording, path: Path) -> None:
 
 
 def _chosen(variable: dict[str, Any]) -> str:
-    if variable["name"] == "datasource":
+    if variable["type"] in ("datasource", "textbox"):
         return str(variable["current"]["text"])
     return "All" if variable["multi"] else story.MODEL
 
