@@ -7,6 +7,7 @@ Called by `decide` and `ceiling`, never by others. A window is judged when it ho
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 from . import alone, guards, interval, latency
 from .evidence import VERSION, State
@@ -58,8 +59,9 @@ def check(state: State, samples: tuple[Sample, ...], champion: int, challenger: 
         raise InvalidSamples(f"version {champion} cannot be judged against itself: champion and challenger must differ")
     seen: set[tuple[str, str, int, int]] = set()
     for sample in samples:
-        counts = (sample.epoch, sample.version, sample.requests, sample.errors)
-        if not all(isinstance(count, int) for count in counts):
+        counts = (sample.epoch, sample.version, sample.requests, sample.errors, sample.labelled, sample.wrong, sample.lost)
+        in_bins = chain.from_iterable((*sample.latency, *sample.answers))
+        if not {*map(type, counts), type(sample.won), *map(type, in_bins)} <= {int}:
             raise InvalidSamples(f"counts must be whole numbers: {sample}")
         if sample.key in seen:
             raise InvalidSamples(

@@ -120,7 +120,7 @@ def _counted(row: Row, kernel: ModuleType, guard: Guard, tables: tuple[int, ...]
 
 def _latency(state: State, guard: LatencyGuard, window: Window) -> State:
     """The challenger's first requests meet cold caches; until it is warm only the champion's history grows."""
-    if state.challenger.requests <= guard.warm_up_requests:
+    if state.challenger.requests < guard.warm_up_requests:
         window = replace(window, challenger=replace(window.challenger, latency=()))
     known = latency.after(state.latency or latency.opened(guard), guard, window)
     return replace(state, latency=known)
@@ -135,7 +135,7 @@ def _block(state: State, name: str, guard: ErrorRateGuard | LatencyGuard, window
     else:
         blocked = replace(blocked, edge=blocked.edge or _slow_edge(state.champion))
         reference = state.latency.reference if state.latency else ()
-        if not blocked.edge or not reference or state.challenger.requests <= guard.warm_up_requests:
+        if not blocked.edge or not reference or state.challenger.requests < guard.warm_up_requests:
             return replace(state, blocked=tuple({**known, name: blocked}.items()))
         tally, ratio = _slow(window, blocked.edge, guard), 1.0
         cuts = latency_margin.cuts(reference, guard)

@@ -82,5 +82,5 @@ def _limits_ms(counts: Floats, part: float, doubt: float) -> tuple[float, float 
     too_low = refuted & (below < part * total)
     too_high = refuted & (below > part * total)
     low = float(edges[np.flatnonzero(too_low)[-1]]) if too_low.any() else 0.0
-    high = float(edges[np.flatnonzero(too_high)[0]]) if too_high.any() else None
-    return low, high
+    high = float(edges[np.flatnonzero(too_high)[0]]) if too_high.any() else np.inf
+    return low, high if high < np.inf else None  # the last bin has no end

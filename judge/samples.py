@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from . import bins
+
 Counts = tuple[tuple[int, int], ...]  # (bin, count), bins ascending, empty bins left out
 NO_COUNTS: Counts = ()
 
@@ -46,21 +48,23 @@ class Sample:
     won: int = 0
 
     def __post_init__(self) -> None:
-        if self.requests < 0 or self.errors < 0 or self.errors > self.requests:
+        if not 0 <= self.errors <= self.requests:
             raise InvalidSamples(
                 f"impossible counts: {self.errors} errors in {self.requests} requests (version {self.version})"
             )
-        if self.wrong < 0 or self.wrong > self.labelled or self.lost < 0 or self.won < 0:
+        if not (0 <= self.wrong <= self.labelled and self.lost >= 0 and self.won >= 0):
             raise InvalidSamples(
                 f"impossible counts: {self.wrong} of {self.labelled} labelled requests wrong, {self.lost} pairs lost and "
                 f"{self.won} won (version {self.version})"
             )
         for name, counts in (("latency", self.latency), ("answers", self.answers)):
-            bins = [index for index, _ in counts]
-            if any(count < 0 for _, count in counts) or bins != sorted(set(bins)):
+            indices = [index for index, _ in counts]
+            if not all(count >= 0 for _, count in counts) or indices != sorted(set(indices)):
                 raise InvalidSamples(
                     f"impossible {name} counts of version {self.version}: bins must ascend, counts be positive"
                 )
+        if self.latency and not 0 <= self.latency[0][0] <= self.latency[-1][0] < bins.BINS:
+            raise InvalidSamples(f"impossible latency counts of version {self.version}: bins are 0 to {bins.BINS - 1}")
 
     @property
     def key(self) -> Key:

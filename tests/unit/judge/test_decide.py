@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 
-from judge import decide, evidence, fold
+from judge import bins, decide, evidence, fold
 from judge.ceiling import observe_baseline
-from judge.policy import ErrorRateGuard, Policy
+from judge.policy import ErrorRateGuard, LatencyGuard, Policy
 from judge.samples import InvalidSamples, Sample
 from judge.verdict import Label, Verdict
 
@@ -204,8 +205,10 @@ def test_the_baseline_counts_once_beside_the_judged_requests(new: evidence.State
     ("samples", "message"),
     [
         (reading((8000, 80, 400, 4)) * 2, "counted twice in one reading: gateway g, epoch 1, version 2"),
-        ((Sample("g", 1, 2, float("nan"), 0),), "whole numbers"),  # type: ignore[arg-type]  # what a careless adapter might hand in
-        ((Sample("g", 1, 2, 10.5, 0),), "whole numbers"),  # type: ignore[arg-type]  # as above
+        ((Sample("g", 1, 2, 10.5, 0),), "whole numbers"),  # type: ignore[arg-type]  # what a careless adapter might hand in
+        ((Sample("g", 1, 2, 10, 0, labelled=4.0),), "whole numbers"),  # type: ignore[arg-type]  # as above
+        ((Sample("g", 1, 2, 10, 0, latency=((100, 2.5),)),), "whole numbers"),  # type: ignore[arg-type]  # as above
+        ((Sample("g", 1, 2, 10, 0, answers=((True, 2),)),), "whole numbers"),
     ],
 )
 def test_counts_that_cannot_be_are_refused(new: evidence.State, samples: tuple[Sample, ...], message: str) -> None:
@@ -223,7 +226,57 @@ def test_a_state_of_another_judge_is_refused(new: evidence.State) -> None:
         judge(replace(new, version=99), ())
 
 
-@pytest.mark.parametrize(("requests", "errors"), [(-1, 0), (5, -1), (5, 6)])
-def test_impossible_samples_cannot_be_made(requests: int, errors: int) -> None:
-    with pytest.raises(InvalidSamples, match="impossible counts"):
-        Sample("g", 1, 2, requests, errors)
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        {"requests": -1},
+        {"errors": -1},
+        {"errors": 6},
+        {"requests": NAN},
+        {"errors": NAN},
+        {"labelled": 3, "wrong": 4},
+        {"wrong": -1},
+        {"labelled": NAN},
+        {"lost": -1},
+        {"won": NAN},
+        {"latency": ((100, -1),)},
+        {"latency": ((100, NAN),)},
+        {"latency": ((120, 1), (100, 1))},
+        {"latency": ((100, 1), (100, 1))},
+        {"latency": ((-1, 1),)},
+        {"latency": ((bins.BINS, 1),)},
+        {"answers": ((3, -2),)},
+    ],
+)
+def test_impossible_samples_cannot_be_made(impossible: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSamples, match="impossible"):
+        Sample("g", 1, 2, **{"requests": 5, "errors": 0} | impossible)
+
+
+def test_a_histogram_that_fell_counts_nothing_and_one_that_lost_a_bin_neither(new: evidence.State) -> None:
+    def timed(*counts: tuple[int, int]) -> Sample:
+        return Sample("g", 1, 3, 400, 0, latency=counts)
+
+    champion = Sample("g", 1, 2, 4000, 0, latency=((100, 4000),))
+    state, _ = judge(new, (champion, timed((100, 300), (120, 90))), policy=Policy())
+    for counts in (((100, 299), (120, 99)), ((120, 390),)):
+        fallen, _ = judge(state, (champion, timed(*counts)), policy=Policy())
+        assert fallen.latency == state.latency
+
+
+def test_the_first_answers_of_a_cold_challenger_are_left_out(new: evidence.State) -> None:
+    """60 answers in five seconds, the rest as fast as the champion's."""
+    known = observe_baseline(new, (Sample("g", 1, 2, 4000, 0, latency=((100, 4000),)),), champion=2)
+    readings = [
+        (Sample("g", 1, 2, 4000 * at, 0, latency=((100, 4000 * at),)), Sample("g", 1, 3, 60 * at, 0, latency=own))
+        for at, own in ((2, ((500, 120),)), (3, ((100, 60), (500, 120))))
+    ]
+    warm, _ = judge(known, *readings, policy=Policy())
+    assert warm.latency is not None
+    assert warm.latency.challenger == ((100, 60),)
+    assert warm.latency.rollback < 1.0
+    _, verdict = judge(known, *readings, policy=Policy(latency=LatencyGuard(warm_up_requests=0)))
+    assert verdict.label is Label.FAIL

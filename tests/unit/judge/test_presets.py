@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from cli.commands import start
 from judge import forecast, presets
-from judge.policy import InvalidPolicy, LatencyGuard, Mode, Policy, PredictionShiftGuard, QualityGuard
+from judge.policy import (
+    DisagreementGuard,
+    ErrorRateGuard,
+    Fallback,
+    InvalidPolicy,
+    LatencyGuard,
+    Mode,
+    Policy,
+    PredictionShiftGuard,
+    QualityGuard,
+)
 
 
 def test_standard_is_what_an_empty_policy_means() -> None:
@@ -47,3 +59,34 @@ def test_alpha_is_shared_by_the_guards_that_may_roll_back() -> None:
 def test_nonsense_is_refused_by_name(changed: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidPolicy, match=message):
         LatencyGuard(**changed)  # type: ignore[arg-type]
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: ErrorRateGuard(tolerance_ratio=2.5), "error_rate: need 1 <= tolerance_ratio < margin_ratio"),
+        (lambda: ErrorRateGuard(tolerance_ratio=0.9), "error_rate: need 1 <= tolerance_ratio"),
+        (lambda: ErrorRateGuard(tolerance_pct=1.0), "error_rate: need 0 <= tolerance_pct < margin_pct"),
+        (lambda: ErrorRateGuard(margin_pct=100.0), "margin_pct < 100"),
+        (lambda: ErrorRateGuard(margin_ratio=NAN), "margin_ratio"),
+        (lambda: ErrorRateGuard(burst_pct=0.0), "error_rate: need 1 <= burst_pct"),
+        (lambda: QualityGuard(tolerance_ratio=1.5), "quality: need 1 <= tolerance_ratio < margin_ratio"),
+        (lambda: QualityGuard(tolerance_pct=3.0), "quality: need 0 <= tolerance_pct < margin_pct"),
+        (lambda: DisagreementGuard(tolerance_ratio=2.0), "disagreement: need 1 <= tolerance_ratio < margin_ratio"),
+        (lambda: PredictionShiftGuard(tolerance_odds=0.5), "prediction_shift: need 1 <= tolerance_odds"),
+        (lambda: PredictionShiftGuard(margin_pct=0.0), "prediction_shift: need 0 < margin_pct"),
+        (lambda: PredictionShiftGuard(weight=NAN), "prediction_shift: need 0 < weight"),
+        (lambda: Policy(alpha=0.0), "alpha must be above 0"),
+        (lambda: Policy(alpha=NAN), "alpha must be above 0"),
+        (lambda: Policy(beta=0.3), "beta must be above 0 and at most 0.2"),
+        (lambda: Policy(insufficient_deadline_s=0.0), "insufficient_deadline_s must be between"),
+        (lambda: Policy(blind_deadline_s=float("inf")), "blind_deadline_s must be between"),
+        (lambda: Policy(on_blind=Fallback.PROMOTE), "a version nobody can see is never promoted"),
+    ],
+)
+def test_every_guard_and_the_policy_refuse_nonsense(made: Callable[[], object], message: str) -> None:
+    with pytest.raises(InvalidPolicy, match=message):
+        made()

@@ -134,6 +134,7 @@ def test_no_traffic_waits_for_its_deadline(story: Make, fallback: Fallback, phas
     assert (s.phase, s.holds) == (Phase.PROGRESSING, [])
     s.after(2).look()
     assert (s.phase, s.holds) == (phase, holds)
+    assert any("inconclusive" in event.sentence for event in s.last.events), "never a silent success"
 
 
 def test_blind_holds_at_once_and_rolls_back_only_if_told_to(story: Make) -> None:
