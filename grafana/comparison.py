@@ -127,7 +127,7 @@ def time_spent() -> Row:
         )
 
     batches = Target(q.increase(q.sel(names.SERVER_BATCH, "_bucket"), "le", "$__rate_interval"))
-    answers = Target(q.increase(q.sel(names.SPLIT_DURATION, "_bucket"), "le", "$__rate_interval"), exemplar=True)
+    answers = Target(q.increase(q.sel(names.SERVER_DURATION, "_bucket"), "le", "$__rate_interval"), exemplar=True)
     return Row(
         "Where the time goes",
         (
@@ -144,7 +144,7 @@ def time_spent() -> Row:
             ),
             heat(
                 "Latency",
-                "Answers by how long they took, all versions. Where the histogram carries exemplars they are dots; a click on one opens its trace.",
+                "Answers by how long the model servers took, all versions. Dots are single requests whose traces were kept; a click on one opens it.",
                 answers,
                 Field(SECONDS, shade(fields.NEUTRAL)),
                 w=14,

@@ -27,7 +27,8 @@ class ModelService(Service[Any]):
         limits = app.Limits(deadline_s=float(os.environ.get("SLIPWAY_DEADLINE_S", "10")))
         meter = metrics.Meter(found.model, found.version)
         _log_as_json(found)
-        inner = exposing.Exposed(super().to_asgi(is_main), found.model, found.version, counting.load(found.folder))
+        reference = counting.load(found.folder)
+        inner = exposing.Exposed(super().to_asgi(is_main), found.model, found.version, reference, exemplars=meter.exemplars)
         MlflowModel.inner.counter = inner.counter
         identity = app.Identity(found.model, found.version)
         tracer = _tracer(found, meter)

@@ -175,6 +175,8 @@ def test_the_control_plane_tells_every_name_from_its_first_breath() -> None:
 def test_the_bento_repeats_the_names_of_its_metrics() -> None:
     meter = of_the_bento.Meter("toy", "7")
     meter.answered(503, 0.001)
+    meter.answered(200, 0.0015, 0xAB)
+    meter.answered(200, 60.0, 0xCD)
     meter.called(3, 0.0001, 0.002)
     meter.flush()  # as before each scrape
     text = Scrape(prometheus_client.generate_latest().decode())
@@ -191,13 +193,18 @@ def test_the_bento_repeats_the_names_of_its_metrics() -> None:
         assert {float(s.labels["le"]) for s in own if "le" in s.labels} - {float("inf")} == set(metric.buckets)
     assert not found, "nothing that is not named"
     assert text.value("slipway_server_predictions_total", model="toy", model_version="7") == 3
+    edges = [labels["le"] for labels in text.of(f"{names.SERVER_DURATION.name}_bucket")]
+    assert {of_the_bento.DURATION, *meter.exemplars()} <= {names.SERVER_DURATION.name, *edges}, (
+        "as prometheus-client writes them"
+    )
+    assert {edge: one.trace_id for edge, one in meter.exemplars().items()} == {"0.002": 0xAB, "+Inf": 0xCD}
     assert {labels["code"] for labels in text.of("slipway_server_requests_total")} == {"200", "500", "503"}
 
 
 def test_the_bento_repeats_the_names_of_what_it_counts_for_drift() -> None:
     raw = json.dumps(profile.build({"x": np.arange(10.0)}, np.zeros(10)).to_json()).encode()
     exposed = exposing.Exposed(None, "toy", "7", counting.read(raw))
-    found = {family.name: family for family in Scrape(exposed._lines().decode()).families}
+    found = {family.name: family for family in Scrape("".join(exposed._lines())).families}
     for metric in names.SERVER_DRIFT:
         family = found.pop(metric.name.removesuffix("_total"))
         assert (family.type, family.documentation) == (metric.kind.value, metric.help)

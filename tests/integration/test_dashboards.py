@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import yaml
 
-from grafana import generate, queries, reading, rollouts
+from grafana import generate, queries, reading, rollouts, serving
 from monitoring import names, server
 from registry import profile
 
@@ -236,15 +236,31 @@ def test_marks_stand_where_the_history_says(story: Story, dashboard: dict[str, A
     assert min(found["Rollback"]) > max(told("ended", phase="promoted")), "and a promotion is no rollback"
 
 
-def test_dots_lead_to_traces_and_rollouts(story: Story) -> None:
-    """Exemplars of panels that show them: a rollback's carries the trace of its pass and the rollout, under the names that Grafana is told."""
-    made = json.loads(generate.path(rollouts.DASHBOARD).read_text())
+def exemplars(story: Story, dashboard: Any) -> list[dict[str, str]]:
+    """Labels of the dots in the one panel of a dashboard that shows some, under the names that Grafana is told."""
+    made = json.loads(generate.path(dashboard).read_text())
     (dotted,) = [target for panel in reading.panels(made) for target in panel["targets"] if target.get("exemplar")]
-    sent = reading.filled(dotted["expr"], story.window.macros())
+    sent = reading.filled(dotted["expr"], story.window.macros() | {"model": MODEL})
     found = story.get("query_exemplars", query=sent, start=story.start, end=story.end)
     labels = [exemplar["labels"] for series in found for exemplar in series["exemplars"]]
-    assert {one["rollout"] for one in labels} == {story.rollouts[2]}
     assert all(re.fullmatch(r"[0-9a-f]{32}", one["trace_id"]) for one in labels)
+    return labels
+
+
+def test_dots_lead_from_a_rollback_to_the_trace_of_its_pass_and_the_rollout(story: Story) -> None:
+    assert {one["rollout"] for one in exemplars(story, rollouts.DASHBOARD)} == {story.rollouts[2]}
+
+
+def test_dots_lead_from_the_heat_map_to_the_traces_of_requests(story: Story) -> None:
+    traces = {one["trace_id"] for one in exemplars(story, serving.DASHBOARD)}
+    assert traces, "of 1 % of the requests"
+    for trace in traces:
+        asked = {"trace_id": f"tr-{trace}"}
+        answer = story.system.http.get(f"{story.system.mlflow}/api/3.0/mlflow/traces/get", params=asked).raise_for_status()
+        spans = {span["name"]: span for span in answer.json()["trace"]["spans"]}
+        about = {one["key"]: one["value"] for one in spans["predict"]["attributes"]}
+        assert about["model"]["string_value"] == MODEL
+        assert "inference" in spans
 
 
 def _events(story: Story, mark: dict[str, Any]) -> set[float]:

@@ -54,7 +54,7 @@ class App:
         inner: ASGI,
         identity: Identity,
         limits: Limits,
-        counted: Callable[[int, float], None],
+        counted: Callable[[int, float, int], None],
         called: batching.Called = lambda *_: None,
         *,
         tracer: tracing.Tracer | None = None,
@@ -124,7 +124,7 @@ class App:
         if request_id:
             headers.append((b"x-request-id", request_id))
         ended = time.perf_counter()
-        self._counted(status, ended - began)
+        self._counted(status, ended - began, trace.trace_id if trace is not None else 0)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         if trace is not None and self._tracer is not None:

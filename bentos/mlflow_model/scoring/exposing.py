@@ -1,18 +1,19 @@
 """Shows what was counted: on the bento's /metrics for Prometheus, and at /counts for the control plane.
 
-Also at /counts/answers what the split's requests were answered (see `answers`). An ASGI app between ours and BentoML's. The lines are made when somebody asks, from one array: a value of prometheus-client's shared folder would
-cost 2 microseconds per bin of each row. /counts names the process, so that counters of two lives, or of two workers of one replica,
-are never taken for one; a gateway routes neither address to clients.
+Also at /counts/answers what the split's requests were answered (see `answers`). An ASGI app between ours and BentoML's. The lines are
+made when somebody asks, from one array: a value of prometheus-client's shared folder would cost 2 microseconds per bin of each row. Whoever
+asks for OpenMetrics gets /metrics in it, with exemplars. /counts names the process, so that counters of two lives, or of two workers
+of one replica, are never taken for one; a gateway routes neither address to clients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import orjson
 
-from . import answers, counting
+from . import answers, counting, metrics, openmetrics
 
 FORMAT = 1  # of /counts
 SHOWN = 100  # features in Prometheus, the most important ones; /counts has them all
@@ -25,10 +26,19 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class Exposed:
-    """Wraps BentoML's app."""
+    """Wraps BentoML's app. `exemplars`: of the requests' durations."""
 
-    def __init__(self, inner: Any, model: str, version: str, reference: counting.Reference | str) -> None:
+    def __init__(
+        self,
+        inner: Any,
+        model: str,
+        version: str,
+        reference: counting.Reference | str,
+        *,
+        exemplars: Callable[[], Mapping[str, openmetrics.Exemplar]] = dict,
+    ) -> None:
         self._inner = inner
+        self._exemplars = exemplars
         self.answers = answers.Answers()
         self._whose = f'model="{model.translate(_ESCAPES)}",model_version="{version.translate(_ESCAPES)}"'
         self.counter = None if isinstance(reference, str) else counting.Counter(reference)
@@ -45,7 +55,8 @@ class Exposed:
         elif path == "/counts/profile" and self.counter is not None:
             await _answer(send, self.counter.reference.raw)
         elif path == "/metrics":
-            await self._inner(scope, receive, _Appended(send, self._lines))
+            rich = any(openmetrics.WANTED in value for name, value in scope["headers"] if name == b"accept")
+            await self._inner(scope, receive, _Rewritten(send, self._rich if rich else self._plain))
         else:
             await self._inner(scope, receive, send)
 
@@ -62,11 +73,16 @@ class Exposed:
             "counts": counts,
         }
 
-    def _lines(self) -> bytes:
-        """In Prometheus' text format. Every bin is there from the start, so that its first row is an increase."""
-        return "".join(self._written()).encode()
+    def _plain(self, answer: bytes) -> tuple[bytes, bytes | None]:
+        """BentoML's answer and ours, and its media type if it is another."""
+        return answer + "".join(self._lines()).encode(), None
 
-    def _written(self) -> Iterator[str]:
+    def _rich(self, answer: bytes) -> tuple[bytes, bytes | None]:
+        text, _ = self._plain(answer)
+        return openmetrics.converted(text.decode(), metrics.DURATION, self._exemplars()).encode(), openmetrics.MEDIA
+
+    def _lines(self) -> Iterator[str]:
+        """In Prometheus' text format. Every bin is there from the start, so that its first row is an increase."""
         yield f"# HELP {COUNTING} 1 while features and predictions are counted for drift\n# TYPE {COUNTING} gauge\n"
         yield f"{COUNTING}{{{self._whose}}} {int(self.counter is not None)}\n"
         if self.counter is None:
@@ -87,12 +103,12 @@ class Exposed:
             yield f'{PREDICTIONS}{{{self._whose},bin="{label.translate(_ESCAPES)}"}} {count}\n'
 
 
-class _Appended:
-    """A `send` that adds lines to the end of a good answer."""
+class _Rewritten:
+    """A `send` that rewrites a good answer, all of it at once. `rewrite` gives the body, and the media type if it is another."""
 
-    def __init__(self, send: Send, lines: Callable[[], bytes]) -> None:
+    def __init__(self, send: Send, rewrite: Callable[[bytes], tuple[bytes, bytes | None]]) -> None:
         self._send = send
-        self._lines = lines
+        self._rewrite = rewrite
         self._start: Message | None = None
         self._body = b""
 
@@ -107,9 +123,10 @@ class _Appended:
         if message.get("more_body", False):
             return
         if self._start["status"] == 200:
-            self._body += self._lines()
-            headers = [(name, value) for name, value in self._start["headers"] if name.lower() != b"content-length"]
-            self._start = {**self._start, "headers": [*headers, (b"content-length", str(len(self._body)).encode())]}
+            self._body, media = self._rewrite(self._body)
+            headers = {name.lower(): value for name, value in self._start["headers"]}
+            headers |= {b"content-length": str(len(self._body)).encode()} | ({b"content-type": media} if media else {})
+            self._start = {**self._start, "headers": list(headers.items())}
         await self._send(self._start)
         await self._send({"type": "http.response.body", "body": self._body})
 

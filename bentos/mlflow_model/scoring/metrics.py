@@ -12,12 +12,16 @@ import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+from . import openmetrics
+
 if TYPE_CHECKING:
     from prometheus_client import Histogram
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0)
 EVERY_S = 0.25
+DURATION = "slipway_server_request_duration_seconds"
+_EDGES = (*(f"{edge}" for edge in SECONDS), "+Inf")  # as they are written
 
 
 class _Sum:
@@ -52,7 +56,7 @@ class Meter:
         whose = {"model": model, "model_version": version}
         names = list(whose)
         requests = Counter("slipway_server_requests", "Requests answered by the model server", [*names, "code"])
-        duration = Histogram("slipway_server_request_duration_seconds", "Time in the model server", names, buckets=SECONDS)
+        duration = Histogram(DURATION, "Time in the model server", names, buckets=SECONDS)
         stage = Histogram(
             "slipway_server_stage_duration_seconds",
             "Waiting for the model (the first of a batch), and the model's call",
@@ -77,11 +81,15 @@ class Meter:
         self._codes = {code: requests.labels(**whose, code=str(code)) for code in (200, 500)}
         self._answers: dict[int, int] = {}
         self._rows = 0
+        self._exemplars: dict[str, openmetrics.Exemplar] = {}
         self._lock = threading.Lock()
         self._flush_at = 0.0
 
-    def answered(self, status: int, took_s: float) -> None:
-        """One request."""
+    def answered(self, status: int, took_s: float, trace_id: int = 0) -> None:
+        """One request; 0: it was not traced."""
+        if trace_id:
+            edge = _EDGES[bisect_left(SECONDS, took_s)]
+            self._exemplars[edge] = openmetrics.Exemplar(trace_id, took_s, time.time_ns() / 1e9)
         with self._lock:
             self._answers[status] = self._answers.get(status, 0) + 1
             self._duration.observe(took_s)
@@ -95,6 +103,10 @@ class Meter:
             self._inference.observe(took_s)
             self._batch.observe(rows)
             self._rows += rows
+
+    def exemplars(self) -> dict[str, openmetrics.Exemplar]:
+        """The last traced request in each bucket of DURATION, by the bucket's upper edge."""
+        return dict(self._exemplars)
 
     def flush(self) -> None:
         """Into what is scraped."""

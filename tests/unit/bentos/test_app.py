@@ -36,7 +36,7 @@ def double(data: Any, params: Mapping[str, Any]) -> Any:
 
 
 def served(call: predictor.Predict = double, **limits: Any) -> app.App:
-    made = app.App(bentoml, app.Identity("toy", "7"), app.Limits(**limits), lambda status, took_s: None)
+    made = app.App(bentoml, app.Identity("toy", "7"), app.Limits(**limits), lambda *_: None)
     made.serve(predictor.Predictor(SIGNATURE, call, {"instances": [{"x": 1.0}]}))
     return made
 
@@ -84,7 +84,7 @@ async def test_answers_along_the_split_are_told_with_their_epoch() -> None:
         bentoml,
         app.Identity("toy", "7"),
         app.Limits(),
-        lambda status, took_s: None,
+        lambda *_: None,
         split=lambda epoch, answer: told.append((epoch, answer.tolist())),
     )
     made.serve(predictor.Predictor(SIGNATURE, double, {}))
@@ -174,7 +174,7 @@ async def test_deadline_queue_and_health() -> None:
 
 
 async def test_not_loaded_yet() -> None:
-    empty = app.App(bentoml, app.Identity("toy", "7"), app.Limits(), lambda status, took_s: None)
+    empty = app.App(bentoml, app.Identity("toy", "7"), app.Limits(), lambda *_: None)
     assert (await ask(empty, ROW)).status == 503
 
 

@@ -13,6 +13,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from bentos.mlflow_model.scoring import counting, exposing, predictor, signature
@@ -149,7 +150,7 @@ def test_a_profile_that_is_missing_or_of_another_schema_is_said(tmp_path: Path) 
     assert isinstance(counting.load(model), counting.Reference)
 
 
-async def asked(exposed: exposing.Exposed, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
+async def asked(exposed: exposing.Exposed, path: str, accept: bytes = b"*/*") -> tuple[int, dict[bytes, bytes], bytes]:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -159,7 +160,7 @@ async def asked(exposed: exposing.Exposed, path: str) -> tuple[int, dict[bytes, 
     async def receive() -> Any:
         raise AssertionError("nobody reads")
 
-    await exposed({"type": "http", "method": "GET", "path": path, "headers": []}, receive, send)
+    await exposed({"type": "http", "method": "GET", "path": path, "headers": [(b"accept", accept)]}, receive, send)
     body = b"".join(message.get("body", b"") for message in sent[1:])
     return sent[0]["status"], dict(sent[0]["headers"]), body
 
@@ -190,6 +191,17 @@ async def test_prometheus_reads_it_beside_bentoml_s_own() -> None:
     assert sum(s.value for s in samples if s.name == exposing.PREDICTIONS) == 300
     assert {s.labels["model"] for s in samples[1:]} == {'a "model"'}
     assert (await asked(exposed, "/livez"))[0] == 404
+
+
+async def test_who_asks_for_openmetrics_gets_it_whole() -> None:
+    exposed = exposing.Exposed(bentos_own, "m", "3", counting.read(RAW))
+    as_prometheus_asks = b"application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+    _, headers, body = await asked(exposed, "/metrics", as_prometheus_asks)
+    assert headers[b"content-type"].startswith(b"application/openmetrics-text; version=1.0.0")
+    assert headers[b"content-length"] == str(len(body)).encode()
+    parsed = list(openmetrics_parser.text_string_to_metric_families(body.decode()))  # type: ignore[no-untyped-call]
+    plain = text_string_to_metric_families((await asked(exposed, "/metrics"))[2].decode())
+    assert [family.samples for family in parsed] == [family.samples for family in plain]
 
 
 async def test_the_control_plane_reads_counts_and_profile() -> None:
