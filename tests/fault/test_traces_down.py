@@ -138,4 +138,5 @@ def test_nobody_floods_a_log(site: System) -> None:
     assert len(replica.splitlines()) < 60
     envoy = (folder / "logs" / "envoy.log").read_text()
     assert "OTLP" not in envoy
-    assert len(envoy.splitlines()) < 20
+    waiting = "config stream to control_plane closed"  # a line a second until a slow control plane has started
+    assert len([line for line in envoy.splitlines() if waiting not in line]) < 10

@@ -45,6 +45,7 @@ def test_an_exemplar_stands_at_its_bucket_and_at_no_other() -> None:
     (marked,) = [sample for sample in samples(made) if sample.exemplar is not None]
     assert (marked.name, marked.labels["le"]) == ("took_seconds_bucket", "0.005")
     assert marked.exemplar is not None
+    assert marked.exemplar.timestamp is not None
     assert marked.exemplar.labels == {"trace_id": f"{0xAB12:032x}"}
     assert (marked.exemplar.value, float(marked.exemplar.timestamp)) == (0.0034, 1764250000.25)
 
