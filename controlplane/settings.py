@@ -118,7 +118,12 @@ class Settings(pydantic_settings.BaseSettings):
         float, Field(ge=0, le=3600, description="Seconds between two looks at the drift of what is served; 0: nobody looks.")
     ] = 15.0
     drift_window_rows: Annotated[
-        int, Field(ge=100, le=100_000_000, description="Rows of the window that is held against the reference.")
+        int,
+        Field(
+            ge=100,
+            le=100_000_000,
+            description="Rows of the longest window that is held against the reference; halves of it are, too.",
+        ),
     ] = 5000
     drift_window_s: Annotated[
         float, Field(ge=60, le=31 * 86400, description="Older rows leave the window, however few are left.")

@@ -34,7 +34,7 @@ def _finding(finding: Finding, labels: tuple[str, str]) -> Iterator[Row]:
         ("kolmogorov_smirnov", finding.kolmogorov_smirnov, finding.kolmogorov_smirnov_threshold),
         ("psi", finding.psi, None),
         ("total_variation", finding.total_variation, None),
-        ("wasserstein", finding.wasserstein, None),
+        ("wasserstein", finding.wasserstein, finding.wasserstein_threshold),
     ):
         yield names.DRIFT_SCORE, score, (*own, method)
         if threshold is not None and finding.compared:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,18 +17,27 @@ from monitoring.drift.windows import Counted, Slice
 
 from .ledger import Cursor, Judged, Key, Ledger
 
-CALIBRATIONS = 16  # window sizes that are remembered per version
+CALIBRATIONS = 64  # window sizes that are remembered per version
 SLICES = 50  # of a full window
 SLICE_S = 60.0  # a slice may be as old before it is written, however few its rows
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """rows: of a window, or what came within `longest` if that is less. false_alarms: share of windows without drift that raise an alarm."""
+    """rows: of the longest window, or what came within `longest` if that is less. false_alarms: share of windows without drift that raise an alarm."""
 
     rows: int = 5000
     longest: timedelta = timedelta(days=1)
     false_alarms: float = calibration.FALSE_ALARMS
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Newest rows of a version. time: None: there are none. false_alarms: what may be spent on it."""
+
+    counts: Ints
+    time: Slice | None
+    false_alarms: float
 
 
 class Version:
@@ -42,7 +51,7 @@ class Version:
         self._slices: list[Slice] = []
         self._cursor: Cursor = {}
         self._since: datetime | None = None
-        self._calibrations: OrderedDict[float, calibration.Calibration] = OrderedDict()
+        self._calibrations: OrderedDict[tuple[float, float], calibration.Calibration] = OrderedDict()
         self._least = calibration.least_rows(reference)
 
     async def opened(self, ledger: Ledger, now: datetime) -> None:
@@ -79,27 +88,39 @@ class Version:
             have, keep = have + each.rows, keep + 1
         self._slices = self._slices[len(self._slices) - keep :]
 
-    def window(self, now: datetime) -> tuple[Ints, Slice | None]:
-        policy = self._policy
-        size = self.reference.size
-        return windows.sliding(self._slices, now=now, rows=policy.rows, longest=policy.longest, size=size)
+    def windows(self, now: datetime) -> tuple[Window, ...]:
+        """The newest rows, in windows of the policy's length and halves of it; those that begin at the same slice are one."""
+        lengths = windows.halves(self._policy.rows, self._least)
+        found: dict[datetime | None, Window] = {}
+        for place, rows in enumerate(lengths):
+            counts, time = windows.sliding(
+                self._slices, now=now, rows=rows, longest=self._policy.longest, size=self.reference.size
+            )
+            part = calibration.part(self._policy.false_alarms, place, len(lengths))
+            found.setdefault(None if time is None else time.start, Window(counts, time, part))
+        return tuple(found.values())
 
     def between(self, start: datetime, end: datetime) -> Ints:
         return windows.between(self._slices, start, end, self.reference.size)
 
-    def judge(self, counts: Ints) -> verdict.Verdict:
-        """Blocks for up to a second the first time a window has this size."""
-        rows = verdict.rows_of(self.reference, counts)
-        return verdict.judge(self.reference, counts, self._calibrated(rows), least=self._least)
+    def judge(self, found: Sequence[Window]) -> tuple[Window, verdict.Verdict]:
+        """The window to tell of. Blocks for up to a second the first time a window has this size."""
+        verdicts = [self.judge_one(window.counts, window.false_alarms) for window in found]
+        place = verdict.gravest(verdicts)
+        return found[place], verdicts[place]
 
-    def _calibrated(self, rows: int) -> calibration.Calibration | None:
+    def judge_one(self, counts: Ints, false_alarms: float) -> verdict.Verdict:
+        rows = verdict.rows_of(self.reference, counts)
+        return verdict.judge(self.reference, counts, self._calibrated(rows, false_alarms), least=self._least)
+
+    def _calibrated(self, rows: int, false_alarms: float) -> calibration.Calibration | None:
         length = calibration.length_of(self.reference, rows)
         if length < 1.0:
             return None
-        if length not in self._calibrations:
+        key = length, false_alarms
+        if key not in self._calibrations:
             seed = zlib.crc32(f"{self.key.model} {self.key.version}".encode())
-            alarms = self._policy.false_alarms
-            self._calibrations[length] = calibration.calibrate(self.reference, rows, seed=seed, false_alarms=alarms)
+            self._calibrations[key] = calibration.calibrate(self.reference, rows, seed=seed, false_alarms=false_alarms)
             if len(self._calibrations) > CALIBRATIONS:
                 self._calibrations.popitem(last=False)
-        return self._calibrations[length]
+        return self._calibrations[key]

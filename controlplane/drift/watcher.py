@@ -19,14 +19,13 @@ from controlplane.metrics.families import Row
 from controlplane.metrics.recorder import Replica
 from monitoring import names
 from monitoring.drift import compare, reference, replicas, verdict
-from monitoring.drift.reference import Ints
 from monitoring.drift.verdict import Label
 from monitoring.drift.windows import Counted, Slice
 from rollout import events, ports
 
 from . import gauges
 from .ledger import Judged, Key, Ledger
-from .versions import Policy, Version
+from .versions import Policy, Version, Window
 
 AT_ONCE = 8  # replicas that are read at a time
 PASS_S = 60.0  # of one pass, at most
@@ -188,12 +187,11 @@ class Watcher:
         here = [whose for whose in self._versions if whose[0] == model_name]
         for whose in sorted(here, key=lambda whose: whose[1] != champion):
             version = self._versions[whose]
-            counts, window = version.window(now)
-            found = await asyncio.to_thread(version.judge, counts)
-            comparison = ""
+            told, found = await asyncio.to_thread(version.judge, version.windows(now))
+            window, comparison = told.time, ""
             other = self._versions.get((model_name, champion)) if champion is not None else None
             if other is not None and other is not version and window is not None:
-                comparison = (await asyncio.to_thread(_compared, other, version, counts, found, window)).sentence
+                comparison = (await asyncio.to_thread(_compared, other, version, told, found, window)).sentence
             start, end = (window.start, window.end) if window is not None else (None, None)
             judged = Judged(*whose, now, start, end, found, comparison)
             await self._tell(whose, judged)
@@ -250,13 +248,11 @@ class Watcher:
                 yield from gauges.rows(look.judged)
 
 
-def _compared(
-    champion: Version, challenger: Version, counts: Ints, found: verdict.Verdict, window: Slice
-) -> compare.Comparison:
-    own = champion.between(window.start, window.end)
+def _compared(champion: Version, challenger: Version, told: Window, found: verdict.Verdict, time: Slice) -> compare.Comparison:
+    own = champion.between(time.start, time.end)
     return compare.compare(
-        (champion.reference, own, champion.judge(own)),
-        (challenger.reference, counts, found),
+        (champion.reference, own, champion.judge_one(own, told.false_alarms)),
+        (challenger.reference, told.counts, found),
     )
 
 

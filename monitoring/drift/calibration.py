@@ -5,8 +5,13 @@ runs (a moving-block bootstrap, Kuensch 1989). Both vary, for the reference is a
 times too many alarms. Runs keep what follows in time together, so a window of one afternoon is compared with other afternoons.
 
 A reference holds few independent runs of a long window, too few to read a rare quantile from. So the tail is a fitted one: distances
-to the power 2/3 are nearly normal when nothing drifts (Wilson and Hilferty 1931, for squared distances), with Student's quantile for as many runs
-as there are, and stretched where all resampled scores together show a heavier tail. The family is all columns but clocks, with two scores each; it counts as so many tests as its correlations leave (Li and Ji 2005).
+to the power 2/3 are nearly normal when nothing drifts (Wilson and Hilferty 1931, for squared distances), with Student's quantile for three quarters as
+many runs as there are, since what follows in time is no new evidence, and stretched where the resamples of a score, or of all together, show
+a heavier tail: storms come in bunches. The family is all columns but clocks, with three scores each; it counts as so many tests as its
+correlations leave (Li and Ji 2005).
+
+Why three: Jensen-Shannon sees what happens to categories and in the tails, Kolmogorov-Smirnov small shifts of many rows. Both end at 1, and a window of
+two days lies wholly in one corner of a winter's temperatures anyway; Wasserstein knows how far beyond it July is.
 """
 
 from __future__ import annotations
@@ -24,9 +29,11 @@ FALSE_ALARMS = 0.05  # of windows without drift, over all columns together
 RESAMPLES = 600
 AT_ONCE = 50  # resamples in one go: others get their turn at the processor in between
 RUNS = 8  # the reference holds at least so many windows; larger windows are held against windows of this size
-METHODS = ("jensen_shannon", "kolmogorov_smirnov")
+METHODS = ("jensen_shannon", "kolmogorov_smirnov", "wasserstein")
 FLOOR = 0.02  # a smaller distance is never an alarm: a shift of the mean by 0.05 standard deviations
 POWER = 2.0 / 3.0
+WORTH = 0.75  # of an independent run, what a run of the reference tells: what follows in time is alike
+USUAL = 0.99  # the quantile up to which a score's own resamples tell its tail
 SPENT = 0.7  # of the false alarms: the rest is kept back, for the tail is a fitted one
 SPREAD = 1e-6  # of a score that never varies, as that of a constant column
 
@@ -34,9 +41,9 @@ SPREAD = 1e-6  # of a score that never varies, as that of a constant column
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """For windows of at least `rows` rows. thresholds, centre, spread: shape (columns, methods), the latter two of scores to the power
-    POWER. tests: what the family counts as. runs: how many windows of this size the reference holds. moved: the median total
-    variation without drift, shape (columns,). nulls, top: the largest share of nulls, and of the fullest place, in any run of the
-    reference."""
+    POWER. tests: what the family counts as. runs: how many windows of this size the reference holds. moved,
+    moved_surely: the total variation without drift, its median and its 95th percentile, each of shape (columns,). nulls, top: the largest
+    share of nulls, and of the fullest place, in any run of the reference."""
 
     rows: int
     false_alarms: float
@@ -47,14 +54,20 @@ class Calibration:
     centre: Floats
     spread: Floats
     moved: Floats
+    moved_surely: Floats
     nulls: Floats
     top: Floats
 
     def p_values(self, found: Floats) -> Floats:
-        """Per column, of scores of shape (columns, methods): how often the more telling one is so large without drift."""
+        """Per column, of scores of shape (columns, methods): how often the most telling one is so large without drift."""
         sizes = (found**POWER - self.centre) / self.spread
         p: Floats = np.minimum(1.0, len(METHODS) * stats.t.sf(sizes, _freedom(self.runs)).min(axis=1))
         return p
+
+    def blind(self, reference: Reference) -> npt.NDArray[np.bool_]:
+        """Which columns vary so much from window to window that not even one of new values only, just beyond the known ones, would be
+        an alarm."""
+        return np.asarray((self.thresholds >= _reach(reference)).all(axis=1))
 
     def p_family(self, p: float) -> float:
         """How often any column of the family shows a p-value so small without drift."""
@@ -76,6 +89,12 @@ def length_of(reference: Reference, rows: float) -> float:
     return float(1.1 ** np.floor(np.log(fits) / np.log(1.1) + 1e-9))
 
 
+def part(false_alarms: float, place: int, many: int) -> float:
+    """What the window at this place may spend of the false alarms, of so many windows with half the rows of the one before each: a quarter of
+    what that one may, since it comes twice as often and less is known of its tail. All together spend what is stated."""
+    return false_alarms * 4.0**-place * 0.75 / (1.0 - 4.0**-many)
+
+
 def family(reference: Reference) -> npt.NDArray[np.bool_]:
     """Which columns may raise an alarm by their scores: all but clocks."""
     return np.array([column.clock is None for column in reference.columns])
@@ -90,15 +109,18 @@ def calibrate(
         raise ValueError(f"a window of {rows:.0f} rows is smaller than a block of the reference ({reference.block_rows:.0f})")
     chance = np.random.default_rng(seed)
     found = [_resampled(reference, length, min(AT_ONCE, resamples - done), chance) for done in range(0, resamples, AT_ONCE)]
+    moved = np.concatenate([moved for _, moved in found])
     null = np.concatenate([scored for scored, _ in found]) ** POWER  # (resamples, columns, methods)
     runs = len(reference.blocks) / length
     centre, spread = null.mean(axis=0), null.std(axis=0) * np.sqrt(1.0 + 1.0 / runs) + SPREAD
     tests = _tests(null[:, family(reference)].reshape(resamples, -1))
     level = -np.expm1(np.log1p(-SPENT * false_alarms) / tests)
     size = float(stats.t.isf(level, _freedom(runs)))
-    spread *= max(
-        1.0, float(np.quantile((null - centre) / spread, 1.0 - level)) / size
-    )  # all scores tell how heavy the tail is
+    own = np.quantile((null - centre) / spread, USUAL, axis=0) / float(stats.t.ppf(USUAL, _freedom(runs)))
+    told = float(np.quantile((null - centre) / spread, 1.0 - level)) / size
+    spread = spread * np.maximum(
+        1.0, np.maximum(own, told)
+    )  # its own resamples, and all scores together, tell how heavy the tail is
     limit = centre + size * spread
     longest = scores.shares(reference.padded(_runs(reference, int(length))))
     return Calibration(
@@ -110,7 +132,8 @@ def calibrate(
         thresholds=np.maximum(limit ** (1.0 / POWER), FLOOR),
         centre=centre,
         spread=spread,
-        moved=np.median(np.concatenate([moved for _, moved in found]), axis=0),
+        moved=np.median(moved, axis=0),
+        moved_surely=np.quantile(moved, 0.95, axis=0),
         nulls=longest[..., -1].max(axis=0),
         top=longest.max(axis=2).max(axis=0),
     )
@@ -119,12 +142,23 @@ def calibrate(
 def compared(window: Floats, reference: Floats, layout: Reference) -> Floats:
     """The scores that raise alarms, shape (..., columns, methods)."""
     p, q = scores.shares(window), scores.shares(reference)
-    steps = scores.kolmogorov_smirnov(window, reference, layout.ordered)
-    return np.stack([scores.jensen_shannon(p, q), steps], axis=-1)
+    wasserstein, steps, _ = scores.ordered_distances(window, reference, layout)
+    return np.stack([scores.jensen_shannon(p, q), steps, wasserstein], axis=-1)
+
+
+def _reach(reference: Reference) -> Floats:
+    """The scores of a window that lies wholly beyond one end of the known values, shape (columns, methods)."""
+    sizes, columns = np.array(reference.sizes), np.arange(len(reference.columns))
+    known = np.broadcast_to(reference.padded(reference.total), (2, len(sizes), max(sizes)))
+    ends = np.zeros_like(known)
+    ends[0, columns, np.where(reference.ordered, 1, sizes - 2)] = 1.0
+    ends[1, columns, np.where(reference.ordered, sizes - 3, sizes - 2)] = 1.0
+    found: Floats = compared(ends, known, reference).max(axis=0)
+    return found
 
 
 def _freedom(runs: float) -> float:
-    return max(2.0, runs - 1.0)
+    return max(2.0, WORTH * runs - 1.0)
 
 
 def _tests(null: Floats) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from .reference import Floats, Reference
 
@@ -82,13 +81,6 @@ def jensen_shannon(p: Floats, q: Floats) -> Floats:
 
 def total_variation(p: Floats, q: Floats) -> Floats:
     found: Floats = np.abs(p - q).sum(axis=-1) / 2.0
-    return found
-
-
-def kolmogorov_smirnov(window: Floats, reference: Floats, ordered: npt.NDArray[np.bool_]) -> Floats:
-    """Largest distance between the two distribution functions at the edges of the bins, nulls left out; 0 for categories."""
-    p, q = shares(window[..., :-1]), shares(reference[..., :-1])
-    found: Floats = np.abs(np.cumsum(p - q, axis=-1)).max(axis=-1) * ordered
     return found
 
 

@@ -36,6 +36,8 @@ class Found(Protocol):
     @property
     def far(self) -> float: ...
     @property
+    def blind(self) -> bool: ...
+    @property
     def drifts(self) -> bool: ...
     @property
     def breaks(self) -> Sequence[str]: ...
@@ -60,7 +62,9 @@ def _none(findings: Sequence[Found]) -> str:
     nearest = max((finding for finding in findings if finding.compared), key=lambda finding: finding.ratio, default=None)
     if nearest is None:
         return "No drift: there is no column to compare."
-    return f"No drift: no column is beyond its threshold, {nearest.column} comes nearest with {_percent(nearest.ratio)} of it."
+    blind = [finding.column for finding in findings if finding.blind]
+    unable = f"; in so few rows nothing could be told of {_listed(blind)}" if blind else ""
+    return f"No drift: no column is beyond its threshold, {nearest.column} comes nearest with {_percent(nearest.ratio)} of it{unable}."
 
 
 def _drift(label: str, predictions: Found, features: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ thresholds. Does it matter? It is harmful if the predictions moved by much, or i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +24,9 @@ UNSEEN = 0.01
 SURPRISES = 3.0  # times as many new values as the reference itself brought
 STUCK, LOOSE = 0.999, 0.9  # share of the fullest place: now at least, and in any run of the reference at most
 SURE = 1e-4  # chance that a share is really below its lower bound
+LEAST_MOVED = (
+    0.05  # share of a column's rows that moved beyond what chance moves in 19 of 20 windows; less is no drift, however sure
+)
 MOVED_PREDICTIONS = 0.10  # share of predictions that moved to other bins, beyond what chance moves
 MOVED_FEATURES = 0.15  # the same of features, weighed by their importance
 
@@ -45,9 +49,10 @@ class Break(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One column. ratio: the larger of its scores to their thresholds, above 1 it drifts. p: of this column alone. moved: share of rows in
-    other bins beyond what chance moves. shift: of the mean in standard deviations. mean: of the window, in the column's unit, from bins; None where there is none. compared: False for clocks,
-    whose scores raise no alarm."""
+    """One column. ratio: above 1 it drifts: the largest of its scores to their thresholds, or of what surely moved to LEAST_MOVED if that is less. p: of
+    this column alone. moved: share of rows in other bins beyond what chance moves. shift: of the mean in standard deviations. mean: of the
+    window, in the column's unit, from bins; None where there is none. compared: False for clocks, whose scores raise no alarm. blind:
+    it varies too much for an alarm in windows of this size."""
 
     column: str
     importance: float
@@ -56,6 +61,7 @@ class Finding:
     jensen_shannon_threshold: float
     kolmogorov_smirnov: float
     kolmogorov_smirnov_threshold: float
+    wasserstein_threshold: float
     psi: float
     total_variation: float
     wasserstein: float
@@ -71,6 +77,7 @@ class Finding:
     outside: float
     far: float
     drifts: bool
+    blind: bool = False
     breaks: tuple[Break, ...] = ()
 
 
@@ -101,6 +108,14 @@ class Verdict:
     calibrated: Calibrated | None = None
     clocks: tuple[tuple[str, str], ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+
+
+GRAVITY = (Label.NOT_ENOUGH_DATA, Label.NONE, Label.BENIGN, Label.HARMFUL, Label.BROKEN_DATA)
+
+
+def gravest(verdicts: Sequence[Verdict]) -> int:
+    """The place of the one to tell, of windows that end now, the longest first: of equal ones the longest."""
+    return max(range(len(verdicts)), key=lambda place: (GRAVITY.index(verdicts[place].label), -place))
 
 
 def rows_of(reference: Reference, counts: Ints) -> int:
@@ -160,10 +175,11 @@ def _most_telling(finding: Finding) -> float:
 def _findings(reference: Reference, counts: Ints, rows: int, calibrated: Calibration) -> tuple[tuple[Finding, ...], float]:
     window, known = reference.padded(counts), reference.padded(reference.total)
     found = scores.scores(window, known, reference)
-    compared = np.stack([found.jensen_shannon, found.kolmogorov_smirnov], axis=-1)
-    ratios = (compared / calibrated.thresholds).max(axis=1)
-    p, asked = calibrated.p_values(compared), calibration.family(reference)
+    compared = np.stack([found.jensen_shannon, found.kolmogorov_smirnov, found.wasserstein], axis=-1)
+    p, asked, blind = calibrated.p_values(compared), calibration.family(reference), calibrated.blind(reference)
     moved = np.maximum(0.0, found.total_variation - calibrated.moved)
+    surely = np.maximum(0.0, found.total_variation - calibrated.moved_surely)
+    ratios = np.minimum((compared / calibrated.thresholds).max(axis=1), surely / LEAST_MOVED)
     breaks = _breaks(reference, window, rows, found, calibrated)
     known_nulls = scores.shares(known)[:, -1]
     findings = tuple(
@@ -175,6 +191,7 @@ def _findings(reference: Reference, counts: Ints, rows: int, calibrated: Calibra
             jensen_shannon_threshold=float(calibrated.thresholds[index, 0]),
             kolmogorov_smirnov=float(found.kolmogorov_smirnov[index]),
             kolmogorov_smirnov_threshold=float(calibrated.thresholds[index, 1]),
+            wasserstein_threshold=float(calibrated.thresholds[index, 2]),
             psi=float(found.psi[index]),
             total_variation=float(found.total_variation[index]),
             wasserstein=float(found.wasserstein[index]),
@@ -190,6 +207,7 @@ def _findings(reference: Reference, counts: Ints, rows: int, calibrated: Calibra
             outside=float(found.outside[index]),
             far=float(found.far[index]),
             drifts=bool(asked[index] and ratios[index] > 1.0),
+            blind=bool(asked[index] and blind[index]),
             breaks=breaks[index],
         )
         for index, column in enumerate(reference.columns)

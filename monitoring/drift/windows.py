@@ -77,6 +77,14 @@ def sliding(slices: Sequence[Slice], *, now: datetime, rows: int, longest: timed
     return total, Slice(start, max(start, end), have, tuple(total.tolist()))
 
 
+def halves(rows: int, least: int) -> tuple[int, ...]:
+    """Rows of the windows that are judged at once, the longest first: a large change shows in few rows, a small one needs many."""
+    found = [rows]
+    while found[-1] // 2 >= least:
+        found.append(found[-1] // 2)
+    return tuple(found)
+
+
 def between(slices: Sequence[Slice], start: datetime, end: datetime, size: int) -> Ints:
     """Counts of the slices that overlap this time."""
     total = np.zeros(size, dtype=np.int64)

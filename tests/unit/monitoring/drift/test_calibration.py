@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -73,3 +75,19 @@ def test_windows_smaller_than_a_block_are_refused(world: World) -> None:
 def test_large_windows_are_held_against_an_eighth_of_the_reference(world: World) -> None:
     lengths = [calibration.length_of(world.known, rows) for rows in (2_000, 5_000, 10**6)]
     assert lengths[0] <= lengths[1] == lengths[2] <= len(world.known.blocks) / calibration.RUNS
+
+
+def test_lengths_share_the_false_alarms() -> None:
+    parts = [calibration.part(0.05, place, 5) for place in range(5)]
+    assert sum(parts) == pytest.approx(0.05)
+    assert all(longer == pytest.approx(4 * shorter) for longer, shorter in pairwise(parts))
+    assert calibration.part(0.05, 0, 1) == pytest.approx(0.05)
+
+
+def test_a_column_is_blind_when_not_even_new_values_alone_would_be_an_alarm(world: World) -> None:
+    found = calibration.calibrate(world.known, 300, seed=0)
+    assert not found.blind(world.known).any()
+    wide = found.thresholds.copy()
+    wide[0] = (1.1, 1.1, 100.0)
+    wide[1] = (1.1, 0.9, 100.0)
+    assert replace(found, thresholds=wide).blind(world.known).tolist() == [True, *[False] * 5]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -146,3 +147,31 @@ def test_a_share_has_a_lower_bound() -> None:
     assert bounds[0] == 0
     assert 0.001 < bounds[1] < 0.01
     assert 0.98 < bounds[2] < 1
+
+
+def test_the_gravest_window_is_told_and_of_equal_ones_the_longest(world: World) -> None:
+    calm, moved = judged(world, rows_of(ROWS, seed=5)), judged(world, {**rows_of(ROWS, seed=8), "noise": np.full(ROWS, 2.0)})
+    few = verdict.judge(world.known, world.counts({}, np.zeros(0)), None, least=1)
+    assert [verdict.gravest(each) for each in ([calm], [calm, moved, calm], [moved, moved], [calm, few])] == [0, 1, 0, 0]
+
+
+def test_what_is_sure_but_small_is_no_drift(world: World) -> None:
+    """4 % of the rows are elsewhere: beyond any threshold, and not worth a ticket."""
+    rows = rows_of(20_000, seed=0)
+    rows["noise"] = np.random.default_rng(4).normal(size=20_000)
+    rows["noise"][:800] = 3.0
+    counts = world.counts(rows)
+    calibrated = calibration.calibrate(world.known, 20_000, seed=1)
+    sure = replace(calibrated, thresholds=calibrated.thresholds / 4)
+    found = next(f for f in verdict.judge(world.known, counts, sure, least=1).findings if f.column == "noise")
+    assert found.jensen_shannon > found.jensen_shannon_threshold
+    assert not found.drifts
+    assert found.ratio < 1
+
+
+def test_what_cannot_be_told_is_said(world: World) -> None:
+    calibrated = calibration.calibrate(world.known, ROWS, seed=1)
+    wide = replace(calibrated, thresholds=calibrated.thresholds * np.array([1000.0, 1, 1, 1, 1, 1])[:, None])
+    found = verdict.judge(world.known, world.counts(rows_of(ROWS, seed=5)), wide, least=1)
+    assert [finding.column for finding in found.findings if finding.blind] == ["temp"]
+    assert found.sentence.endswith("; in so few rows nothing could be told of temp.")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.drift.windows import Counted, Slice, between, gained, sliding
+from monitoring.drift.windows import Counted, Slice, between, gained, halves, sliding
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -82,3 +82,9 @@ def test_the_same_time_of_another_version() -> None:
     slices = [part(0, 10), part(1, 20), part(2, 30)]
     assert between(slices, NOW + MINUTE, NOW + 2 * MINUTE, 1).tolist() == [20]
     assert between(slices, NOW + 1.5 * MINUTE, NOW + 2.5 * MINUTE, 1).tolist() == [50]
+
+
+def test_windows_are_halved_down_to_what_can_be_judged() -> None:
+    assert halves(5000, 80) == (5000, 2500, 1250, 625, 312, 156)
+    assert halves(5000, 2501) == (5000,)
+    assert halves(100, 304) == (100,), "too few rows are said to be so"
