@@ -136,7 +136,7 @@ def story(system: System, eventually: Eventually) -> Iterator[Story]:
         system.phase(better, "promoted")
         broken_off = system.start(MODEL, BROKEN, **CANARY)
         system.phase(broken_off, "rolled_back")
-        back = system.start(MODEL, FIRST, **CANARY)
+        back = system.start(MODEL, FIRST, **{**CANARY, "policy": {**CANARY["policy"], "prediction_shift": {}}})
         hold(system, back)
         here = Story(system, start, _now(), ())
         # A new replica is found within a scrape, and has a rate after two more.
@@ -144,6 +144,8 @@ def story(system: System, eventually: Eventually) -> Iterator[Story]:
         eventually(lambda: here.get("query", query=rate)["result"], 40)
         eventually(lambda: here.get("query", query=f"{queries.BURN}30d")["result"], 90)  # evaluated once a minute
         eventually(lambda: here.get("query", query=f'{names.DRIFT_BEYOND.name}{{model_version="{BETTER}"}}')["result"], 60)
+        shift = f'{names.FINDING_LABEL.name}{{guard="prediction_shift",model_version="{FIRST}"}}'
+        eventually(lambda: here.get("query", query=shift)["result"], 30)
         told = (first, better, broken_off, back)
         eventually(lambda: _all_scraped(Story(system, start, _now(), told)), 60)
         time.sleep(SCRAPE_S)  # a range ends with its last whole step
@@ -261,6 +263,18 @@ def test_dots_lead_from_the_heat_map_to_the_traces_of_requests(story: Story) -> 
         about = {one["key"]: one["value"] for one in spans["predict"]["attributes"]}
         assert about["model"]["string_value"] == MODEL
         assert "inference" in spans
+
+
+def test_answers_of_both_sides_reach_the_judge(story: Story, eventually: Eventually) -> None:
+    """Counted by real replicas by the epoch that a real gateway told them, of the rollout whose policy asks."""
+    (_, better, _, back) = story.rollouts
+
+    def compared(rollout: str) -> list[int]:
+        findings = story.system.rollout(rollout)["verdict"]["findings"]
+        return [min(f["champion_requests"], f["challenger_requests"]) for f in findings if f["guard"] == "prediction_shift"]
+
+    eventually(lambda: compared(back) and compared(back)[0] > 50, 60)
+    assert compared(better) == []
 
 
 def _events(story: Story, mark: dict[str, Any]) -> set[float]:
