@@ -117,7 +117,7 @@ def _prediction_shift(policy: Policy, state: State, base: Arm, tried: Arm) -> Se
     if state.prediction_shift is None or policy.prediction_shift is None:
         return Seen(*counts)
     effect, measures = prediction_shift.report(state.prediction_shift, policy.prediction_shift)
-    return Seen(*counts, effect, measures)
+    return Seen(*counts, effect, measures, prediction_shift.more(state.prediction_shift, -log(policy.beta)))
 
 
 def _quality(_policy: Policy, _state: State, base: Arm, tried: Arm) -> Seen:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import log
+from math import ceil, log
 
 import numpy as np
 from scipy.special import ndtri
@@ -187,6 +187,16 @@ def _margins(guard: PredictionShiftGuard, window: bet.Window[Floats]) -> Floats:
     bets = bet.on_excess(COLUMNS, FEWER, guard.margin_pct / 100.0, window.share)
     others = bet.Window(window.n1, window.n1 - window.x1, window.n0, window.n0 - window.x0, window.share)
     return np.concatenate([np.stack(bets.log_factors(each), axis=1) for each in (window, others)])
+
+
+def more(evidence: Evidence, needed: float) -> int | None:
+    """Challenger answers still missing until the promotion's evidence is as needed; None: it is not on the way. It begins with what the bets on
+    several sizes cost, and grows evenly from there."""
+    answered = sum(count for _, count in evidence.challenger)
+    if evidence.promotion <= 0.0 or not answered:
+        return None
+    rate = (evidence.promotion + log(len(FEWER))) / answered
+    return max(1, ceil((needed - evidence.promotion) / rate))
 
 
 def report(evidence: Evidence, guard: PredictionShiftGuard) -> tuple[Effect, tuple[Measure, ...]]:

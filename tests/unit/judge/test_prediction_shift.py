@@ -154,3 +154,20 @@ def test_answers_come_in_samples_of_their_own_and_wait_for_both_sides() -> None:
     state, verdict = decide.decide(policy, state, (answered(2, 4000, 0.3), answered(3, 2000, 0.6)), champion=2, challenger=3)
     (held,) = verdict.holding
     assert "class yes" in held.sentence or "class no" in held.sentence
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_how_many_answers_are_missing_is_forecast_within_half_to_twice(share: float) -> None:
+    guard, needed, forecasts = PredictionShiftGuard(margin_pct=20.0), math.log(20.0), []
+    for seed in range(6):
+        rng, known, own, first = np.random.default_rng(seed), prediction_shift.Evidence(), 0, None
+        while known.promotion < needed:
+            answered, own = int(100 * share), own + int(100 * share)
+            arms = (Arm(answers=scores(rng, 300.0, 100 - answered)), Arm(answers=scores(rng, 300.0, answered)))
+            known = prediction_shift.after(known, guard, Window(1, *arms))
+            if first is None and (missing := prediction_shift.more(known, needed)) is not None:
+                first = own + missing
+        assert first is not None
+        forecasts.append(first / own)
+    assert 0.5 <= np.mean(forecasts) <= 2.0
+    assert prediction_shift.more(prediction_shift.Evidence(), needed) is None
