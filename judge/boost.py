@@ -15,7 +15,8 @@ from math import log
 import numpy as np
 from scipy.special import gammaln
 
-from .bet import Bet, Window
+from . import bet, wealth
+from .bet import Window
 from .maths import Floats, Maths, N
 
 MOST_BAD = 300  # with more bad requests in one window the law is not worked out: the overshoot is small beside them
@@ -28,21 +29,23 @@ def log_boost(
     log_cash: N,
     times: Sequence[float],
     ratio: float,
-    bets: Bet[N],
     window: Window[N],
     log_cap: N,
 ) -> N:
     """Logarithm of b, zero where it is not worth while.
 
     log_atoms, log_cash: the wealth before the window. times: the alternatives. ratio: the null p1 = ratio * p0; one has the hypergeometric
-    law, others the binomial one. bets: on these alternatives. log_cap: logarithm of A.
+    law, others the binomial one. log_cap: logarithm of A.
     """
     bad = window.x1 + window.x0
     top = reduce(maths.maximum, log_atoms)
+    near = (bad > 0.0) & (bad <= MOST_BAD) & (top < log_cap) & (maths.maximum(top, log_cash) >= log_cap - DEEP)
+    if not maths.some(near):
+        return 0.0 * top
     # the most that the window may bring, if all bad requests were the challenger's: A is out of reach for a sum of parts below its part
-    best = reduce(maths.maximum, [atom + bad * won for atom, won in zip(log_atoms, bets.challenger_bad, strict=True)])
-    near = (bad > 0.0) & (bad <= MOST_BAD) & (top < log_cap) & (best >= log_cap - log(len(log_atoms) + 1.0))
-    near = near & (maths.maximum(top, log_cash) >= log_cap - DEEP)
+    most = bet.on_ratio(maths, times, ratio, bet.Window(window.n1, bad, window.n0, 0.0 * bad, window.share))
+    best = reduce(maths.maximum, wealth.won(log_atoms, most))
+    near = near & (best >= log_cap - log(len(log_atoms) + 1.0))
     if not maths.some(near):
         return 0.0 * top
     at = np.flatnonzero(near)

@@ -118,25 +118,22 @@ def update(known: Known[N], bets: Bets, limits: Limits, n1: N, x1: N, n0: N, x0:
 
 def _bet(known: Known[N], bets: Bets, limits: Limits, window: bet.Window[N], log_cap: float) -> list[N]:
     """The wealth after a window."""
-    maths, share, middle = known.maths, window.share, len(bets.worse)
+    maths, middle = known.maths, len(bets.worse)
     worse, points, within, fewer = known.processes(bets)
     released, cash, known.age = wealth.release(maths, known.log_atoms[-1], known.age, window.n1)
     worse, points = (wealth.spread(maths, atoms, released, bets.log_weights) for atoms in (worse, points))
     frequent = (known.requests >= KNOWN_REQUESTS) & (known.bad > bets.known_from * known.requests)
     by_ratio: list[N] = []
     if not maths.every(frequent):
-        more = bet.on_ratio(maths, bets.worse, limits.tolerance_ratio, share)
-        fewer_times = bet.on_ratio(maths, _supposed(limits.margin_ratio), limits.margin_ratio, share)
-        boosted = boost.log_boost(
-            maths, worse, cash, bets.worse, limits.tolerance_ratio, more, window, log_cap - known.log_boost
-        )
+        boosted = boost.log_boost(maths, worse, cash, bets.worse, limits.tolerance_ratio, window, log_cap - known.log_boost)
         known.log_boost = known.log_boost + maths.where(frequent, 0.0, boosted)
-        by_ratio = more.log_factors(window) + fewer_times.log_factors(window)
+        by_ratio = bet.on_ratio(maths, bets.worse, limits.tolerance_ratio, window)
+        by_ratio += bet.on_ratio(maths, _supposed(limits.margin_ratio), limits.margin_ratio, window)
     if maths.some(frequent):
         told = _on_known_ratio(known, bets, limits, window)
         by_ratio = [maths.where(frequent, *both) for both in zip(told, by_ratio or told, strict=True)]
-    by_points = bet.on_excess(maths, bets.worse, limits.tolerance_pct / 100.0, share).log_factors(window)
-    by_points += bet.on_excess(maths, bets.fewer, limits.margin_pct / 100.0, share).log_factors(window)
+    by_points = bet.on_excess(maths, bets.worse, limits.tolerance_pct / 100.0, window)
+    by_points += bet.on_excess(maths, bets.fewer, limits.margin_pct / 100.0, window)
     factors = by_ratio[:middle] + by_points[:middle] + by_ratio[middle:] + by_points[middle:]
     found = wealth.won(worse + points + within + fewer, factors)
     found.append(cash)
@@ -148,7 +145,7 @@ def _on_known_ratio(known: Known[N], bets: Bets, limits: Limits, window: bet.Win
     rate = (known.bad + 0.5) / (known.requests + 1.0)
     found: list[N] = []
     for times, ratio in ((bets.worse, limits.tolerance_ratio), (_supposed(limits.margin_ratio), limits.margin_ratio)):
-        found += bet.on_known_ratio(known.maths, times, ratio, window.share, rate).log_factors(window)
+        found += bet.on_known_ratio(known.maths, times, ratio, window, rate)
     return found
 
 
@@ -196,9 +193,9 @@ def growth(
     by_ratio, by_points = [], []
     for times, ratio in ((bets.worse, limits.tolerance_ratio), (_supposed(limits.margin_ratio), limits.margin_ratio)):
         if pooled > bets.known_from:
-            by_ratio.append(bet.on_known_ratio(FLOATS, times, ratio, share, pooled).log_factors(one))
+            by_ratio.append(bet.on_known_ratio(FLOATS, times, ratio, one, pooled))
         else:
-            by_ratio.append(bet.on_ratio(FLOATS, times, ratio, share).log_factors(one))
+            by_ratio.append(bet.on_ratio(FLOATS, times, ratio, one))
     for times, points in ((bets.worse, limits.tolerance_pct), (bets.fewer, limits.margin_pct)):
-        by_points.append(bet.on_excess(FLOATS, times, points / 100.0, share).log_factors(one))
+        by_points.append(bet.on_excess(FLOATS, times, points / 100.0, one))
     return by_ratio[0], by_points[0], by_ratio[1], by_points[1]

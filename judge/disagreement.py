@@ -42,9 +42,9 @@ def update(known: Record[N], guard: DisagreementGuard, lost: N, won: N, *, log_c
     window = bet.Window(lost, lost, won, won, half)
     released, cash, known.age = wealth.release(maths, known.log_atoms[-1], known.age, lost + won)
     worse = wealth.spread(maths, known.log_atoms[:middle], released, _LOG_WEIGHTS)
-    factors = bet.on_ratio(maths, TIMES, guard.tolerance_ratio, half).log_factors(window)
+    factors = bet.on_ratio(maths, TIMES, guard.tolerance_ratio, window)
     supposed = [each / guard.margin_ratio for each in SUPPOSED]
-    factors += bet.on_ratio(maths, supposed, guard.margin_ratio, half).log_factors(window)
+    factors += bet.on_ratio(maths, supposed, guard.margin_ratio, window)
     known.log_atoms = wealth.won(worse + known.log_atoms[middle:-1], factors)
     known.promotion = maths.log_sum(known.log_atoms[middle:])
     known.log_atoms.append(cash)

@@ -88,8 +88,8 @@ def latency_to_pass(
     for number in range(len(guard.quantiles_pct)):
         own, ratio = float(at.rate[number]), float(at.ratio[number])
         times = [ratio**power for power in latency_margin.POWERS]
-        bets = bet.on_known_ratio(FLOATS, times, 1.0, share, own * (1.0 - share * (1.0 - ratio)))
-        growth = np.array(bets.log_factors(bet.expected(own, float(expected[number]), share)))
+        one = bet.expected(own, float(expected[number]), share)
+        growth = np.array(bet.on_known_ratio(FLOATS, times, 1.0, one, own * (1.0 - share * (1.0 - ratio))))
         known = np.array(latency_margin.log_atoms(rows[number]))
         found = first((known,), (growth,), lambda only: only[0], -log(policy.beta))
         if found is None:

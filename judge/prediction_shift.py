@@ -143,8 +143,7 @@ def _bet(evidence: Evidence, guard: PredictionShiftGuard, challenger: Floats, ch
     x1, x0 = _indicated(challenger, guard), _indicated(champion, guard)
     window = bet.Window(np.full_like(x1, n1), x1, np.full_like(x0, n0), x0, np.full_like(x1, share))
     odds = (guard.tolerance_odds,) * 2 + (1.0 / guard.tolerance_odds,) * 2
-    bets = bet.on_known_odds(COLUMNS, _sizes(rates), odds, window.share, rates)
-    factors = np.stack(bets.log_factors(window), axis=1).ravel()
+    factors = np.stack(bet.on_known_odds(COLUMNS, _sizes(rates), odds, window, rates), axis=1).ravel()
     if _shifts(guard):
         factors = np.append(factors, _whole(past, challenger, champion, share))
     released, cash, age = wealth.release(FLOATS, evidence.log_atoms[-1], evidence.age, n1)
@@ -184,9 +183,10 @@ def _whole(past: Floats, challenger: Floats, champion: Floats, share: float) -> 
 
 def _margins(guard: PredictionShiftGuard, window: bet.Window[Floats]) -> Floats:
     """Evidence that each share rose by less than the margin, and that it fell by less: the first with the arms exchanged."""
-    bets = bet.on_excess(COLUMNS, FEWER, guard.margin_pct / 100.0, window.share)
     others = bet.Window(window.n1, window.n1 - window.x1, window.n0, window.n0 - window.x0, window.share)
-    return np.concatenate([np.stack(bets.log_factors(each), axis=1) for each in (window, others)])
+    return np.concatenate(
+        [np.stack(bet.on_excess(COLUMNS, FEWER, guard.margin_pct / 100.0, each), axis=1) for each in (window, others)]
+    )
 
 
 def more(evidence: Evidence, needed: float) -> int | None:

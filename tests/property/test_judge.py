@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -61,12 +62,17 @@ shares = st.floats(1e-6, 1.0 - 1e-6)
 rates = st.floats(0.0, 1.0)
 
 
-def mean_factor(found: bet.Bet[float], share: float, p0: float, p1: float) -> np.ndarray:
+Factors = Callable[[bet.Window[float]], list[float]]
+
+
+def mean_factor(of: Factors, share: float, p0: float, p1: float) -> np.ndarray:
     """What a request multiplies the wealth by on average: w A + (1 - w) B."""
-    challenger_ok = np.exp(found.challenger_ok) if found.challenger_ok else 1.0
-    champion_ok = np.exp(found.champion_ok) if found.champion_ok else 1.0
-    challenger = (1.0 - p1) * challenger_ok + p1 * np.exp(found.challenger_bad)
-    champion = (1.0 - p0) * champion_ok + p0 * np.exp(found.champion_bad)
+    outcomes = {
+        (arm, bad): bet.Window(arm, arm * bad, 1.0 - arm, (1.0 - arm) * bad, share) for arm in (0.0, 1.0) for bad in (0.0, 1.0)
+    }
+    factor = {outcome: np.exp(of(window)) for outcome, window in outcomes.items()}
+    challenger = (1.0 - p1) * factor[1.0, 0.0] + p1 * factor[1.0, 1.0]
+    champion = (1.0 - p0) * factor[0.0, 0.0] + p0 * factor[0.0, 1.0]
     mean: np.ndarray = share * challenger + (1.0 - share) * champion
     return mean
 
@@ -77,25 +83,24 @@ WORSE, BETTER = error_rate.BETS.worse, (0.9, 0.5, 0.1)
 @given(guards_, shares, rates, st.floats(0.0, 1.0), st.floats(1e-4, 0.9))
 def test_no_bet_pays_for_a_tolerated_version(guard: ErrorRateGuard, share: float, p0: float, part: float, rate: float) -> None:
     ratio, points = part * min(guard.tolerance_ratio * p0, 1.0), part * min(p0 + guard.tolerance_pct / 100.0, 1.0)
-    assert mean_factor(bet.on_ratio(FLOATS, WORSE, guard.tolerance_ratio, share), share, p0, ratio).max() <= 1.0 + 1e-9
-    known = bet.on_known_ratio(FLOATS, WORSE, guard.tolerance_ratio, share, rate)
-    assert mean_factor(known, share, p0, ratio).max() <= 1.0 + 1e-6
-    assert mean_factor(bet.on_excess(FLOATS, WORSE, guard.tolerance_pct / 100.0, share), share, p0, points).max() <= 1.0 + 1e-9
+    tolerated, excess = guard.tolerance_ratio, guard.tolerance_pct / 100.0
+    assert mean_factor(lambda of: bet.on_ratio(FLOATS, WORSE, tolerated, of), share, p0, ratio).max() <= 1.0 + 1e-9
+    assert mean_factor(lambda of: bet.on_known_ratio(FLOATS, WORSE, tolerated, of, rate), share, p0, ratio).max() <= 1.0 + 1e-6
+    assert mean_factor(lambda of: bet.on_excess(FLOATS, WORSE, excess, of), share, p0, points).max() <= 1.0 + 1e-9
 
 
 @given(guards_, shares, rates, st.floats(0.0, 1.0), st.floats(1e-4, 0.9))
 def test_no_promotion_bet_pays_for_a_version_beyond_the_margin(
     guard: ErrorRateGuard, share: float, p0: float, part: float, rate: float
 ) -> None:
-    ratio, points = guard.margin_ratio * p0, p0 + guard.margin_pct / 100.0
-    if ratio <= 1.0:
-        p1 = ratio + part * (1.0 - ratio)
-        assert mean_factor(bet.on_ratio(FLOATS, BETTER, guard.margin_ratio, share), share, p0, p1).max() <= 1.0 + 1e-9
-        known = bet.on_known_ratio(FLOATS, BETTER, guard.margin_ratio, share, rate)
-        assert mean_factor(known, share, p0, p1).max() <= 1.0 + 1e-6
-    if points <= 1.0:
-        p1 = points + part * (1.0 - points)
-        assert mean_factor(bet.on_excess(FLOATS, BETTER, guard.margin_pct / 100.0, share), share, p0, p1).max() <= 1.0 + 1e-9
+    margin, excess = guard.margin_ratio, guard.margin_pct / 100.0
+    if margin * p0 <= 1.0:
+        p1 = margin * p0 + part * (1.0 - margin * p0)
+        assert mean_factor(lambda of: bet.on_ratio(FLOATS, BETTER, margin, of), share, p0, p1).max() <= 1.0 + 1e-9
+        assert mean_factor(lambda of: bet.on_known_ratio(FLOATS, BETTER, margin, of, rate), share, p0, p1).max() <= 1.0 + 1e-6
+    if p0 + excess <= 1.0:
+        p1 = p0 + excess + part * (1.0 - p0 - excess)
+        assert mean_factor(lambda of: bet.on_excess(FLOATS, BETTER, excess, of), share, p0, p1).max() <= 1.0 + 1e-9
 
 
 @given(st.floats(1.0, 20.0), st.floats(1.01, 50.0), shares, rates, st.floats(0.0, 1.0), st.floats(1e-4, 0.999))
@@ -104,10 +109,12 @@ def test_no_bet_on_odds_pays_within_the_tolerance(
 ) -> None:
     most = odds * p0 / (1.0 - p0 + odds * p0)
     least = p0 / odds / (1.0 - p0 + p0 / odds)
-    up = bet.on_known_odds(FLOATS, [times], [odds], share, rate)
-    assert mean_factor(up, share, p0, part * most).max() <= 1.0 + 1e-6
-    down = bet.on_known_odds(FLOATS, [1.0 / times], [1.0 / odds], share, rate)
-    assert mean_factor(down, share, p0, least + part * (1.0 - least)).max() <= 1.0 + 1e-6
+    for apart, tolerated, p1 in ((times, odds, part * most), (1.0 / times, 1.0 / odds, least + part * (1.0 - least))):
+
+        def factors(of: bet.Window[float], apart: float = apart, tolerated: float = tolerated) -> list[float]:
+            return bet.on_known_odds(FLOATS, [apart], [tolerated], of, rate)
+
+        assert mean_factor(factors, share, p0, p1).max() <= 1.0 + 1e-6
 
 
 @given(windows(), arms(5000), arms(5000), st.data())

@@ -80,8 +80,7 @@ def test_removing_the_overshoot_leaves_the_mean_as_it_was(ratio: float) -> None:
     n1, n0, bad = 60.0, 240.0, 12
     share = n1 / (n1 + n0)
     window = bet.Window(n1, 5.0, n0, bad - 5.0, share)
-    bets = bet.on_ratio(FLOATS, error_rate.BETS.worse, ratio, share)
-    lifted = boost.log_boost(FLOATS, atoms, cash, error_rate.BETS.worse, ratio, bets, window, math.log(60.0))
+    lifted = boost.log_boost(FLOATS, atoms, cash, error_rate.BETS.worse, ratio, window, math.log(60.0))
     assert lifted > 0.0
     law = np.exp(
         [
