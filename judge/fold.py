@@ -34,8 +34,8 @@ def fold(
     found, cursor = windows(state.cursor, samples, champion, challenger)
     if policy.latency is not None and state.latency is None:  # what the champion answered before is what to compare with
         state = replace(state, latency=latency.opened(policy.latency, state.baseline.latency))
-    baseline = sum((window.champion for window in found), start=state.baseline)
-    state = replace(state, cursor=cursor, baseline=baseline)
+    plain = [Arm(window.champion.requests, window.champion.errors) for window in found]  # its histograms go on in the guards
+    state = replace(state, cursor=cursor, baseline=sum(plain, start=state.baseline))
     shared = {s.epoch for s in cursor if s.version == champion and s.requests > 0}
     waiting: list[Window] = []
     for window in _merged(state.pending, found):

@@ -74,9 +74,10 @@ def update(known: Record[N], alternatives: slowdowns.Dictionary, challenger: Flo
     maths = known.maths
     n1, n0 = challenger.sum(axis=1), champion.sum(axis=1)
     share = n1 / np.maximum(n1 + n0, 1.0)
-    costs = np.log1p(share[:, None, None] * (alternatives.tilts - 1.0)) @ (challenger + champion)[:, :, None]
-    factors = challenger @ alternatives.log_tilts.T - costs[:, :, 0]
-    both = (n1 > 0.0) & (n0 > 0.0)
+    costs = share[:, None, None] * (alternatives.tilts - 1.0)
+    np.log1p(costs, out=costs)  # in place: for a thousand rollouts it is large
+    factors = challenger @ alternatives.log_tilts.T - (costs @ (challenger + champion)[:, :, None])[:, :, 0]
+    both = np.minimum(n1, n0) > 0.0
     if not both.all():
         n1, factors = n1 * both, factors * both[:, None]
     (requests,) = maths.numbers(n1[:, None])
@@ -91,6 +92,7 @@ def update(known: Record[N], alternatives: slowdowns.Dictionary, challenger: Flo
 def after(evidence: Evidence, guard: LatencyGuard, window: Window) -> Evidence:
     """One window later. Until enough is known of the champion, and where an arm is empty, nothing is bet; all is remembered."""
     champion, challenger = window.champion.latency, window.challenger.latency
+    row, margins = evidence.row, evidence.margins
     if evidence.reference and champion and challenger:
         tolerated = (guard.floor_pct, guard.tolerance_pct, guard.tolerance_ms)
         alternatives = slowdowns.build(evidence.reference, evidence.compared, *tolerated)
@@ -98,11 +100,14 @@ def after(evidence: Evidence, guard: LatencyGuard, window: Window) -> Evidence:
         known = RECORD.of(FLOATS, evidence.row)
         grouped = alternatives.grouped(own, challenger=True), alternatives.grouped(other, challenger=False)
         update(known, alternatives, *(counts[None, :] for counts in grouped))
-        margins = latency_margin.after(evidence.margins, latency_margin.cuts(evidence.reference, guard), own, other)
-        evidence = replace(evidence, row=known.numbers(), margins=margins)
-    if total(evidence.champion) < KEPT_REQUESTS:
-        evidence = replace(evidence, champion=plus(evidence.champion, champion))
-    return _rebuilt(replace(evidence, challenger=plus(evidence.challenger, challenger)))
+        row, margins = (
+            known.numbers(),
+            latency_margin.after(margins, latency_margin.cuts(evidence.reference, guard), own, other),
+        )
+    if total(evidence.champion) >= KEPT_REQUESTS:
+        champion = NO_COUNTS
+    past = plus(evidence.champion, champion), plus(evidence.challenger, challenger)
+    return _rebuilt(Evidence(row, margins, *past, evidence.reference, evidence.compared))
 
 
 def _rebuilt(evidence: Evidence) -> Evidence:

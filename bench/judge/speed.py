@@ -1,7 +1,7 @@
 """How long does the judge take to think? One rollout, and a thousand in one batch.
 
-The machine is shared and noisy, so what is compared is measured in turn, many times, and told as median and minimum. Called by
-`bench_judge`, alone and last.
+The machine is shared and noisy, so what is compared is measured in turn, many times: medians of the first time, when the caches hold other
+work, and of again at once, as when many rollouts are judged in a row; and the minimum. Called by `bench_judge`, alone and last.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ ALL = Policy(quality=QualityGuard(), disagreement=DisagreementGuard(), predictio
 LATENCY, LABELS, PAIRS = LatencyGuard(), QualityGuard(), DisagreementGuard()
 CAP = 5.0
 MANY = 1000
+AGAIN = 5
 NUMBERS = np.linspace(0.0, 1.0, 10_000)
 KERNELS = "one update of the guards of a rollout (errors and latency), stored numbers to stored numbers"
 ALL_KERNELS = "the same of four guards (also labels and pairs)"
@@ -136,19 +137,26 @@ def reference() -> object:
     return np.log1p(NUMBERS).sum()
 
 
-def interleaved(work: dict[str, Work], rounds: int) -> dict[str, list[float]]:
-    """Microseconds of each piece of work, one after the other, over and over."""
-    found: dict[str, list[float]] = {name: [] for name in work}
+def interleaved(work: dict[str, Work], rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Microseconds of each piece of work, one after the other, over and over: the first time, when the caches hold other work, and again at
+    once (the mean of AGAIN times)."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, once in work.items():
             begin = time.perf_counter()
             once()
-            found[name].append((time.perf_counter() - begin) * 1e6)
+            middle = time.perf_counter()
+            for _ in range(AGAIN):
+                once()
+            end = time.perf_counter()
+            found[name].append(((middle - begin) * 1e6, (end - middle) * 1e6 / AGAIN))
     return found
 
 
 def _works(scene: Scene) -> tuple[dict[str, Work], dict[str, Work]]:
     one, many = Kernels(scene, FLOATS, 1), Kernels(scene, COLUMNS, MANY)
+    near = Kernels(scene, FLOATS, 1)
+    near.stored["error_rate"] = list(error_rate.FRESH)  # of a rollout that has just begun
     state, window = scene.state, scene.window()
     only_defaults = Policy()
     plain = _replayed(state, only_defaults)
@@ -164,6 +172,7 @@ def _works(scene: Scene) -> tuple[dict[str, Work], dict[str, Work]]:
     small: dict[str, Work] = {
         "reference: numpy's log1p of 10 000 numbers": reference,
         "kernel: error_rate": one.errors,
+        "kernel: error_rate, near its threshold": near.errors,
         "kernel: latency": one.latency,
         "kernel: quality": one.labels,
         "kernel: disagreement": one.pairs,
@@ -196,19 +205,20 @@ def run(scale: float, seed: int) -> dict[str, Any]:
     small, large = _works(Scene(seed))
     interleaved(small, 20)  # warm
     found = interleaved(small, max(round(1000 * scale), 100))
-    found |= interleaved(large, max(round(60 * scale), 10))
-    middle = {name: float(np.median(times)) for name, times in found.items()}
-    least = {name: min(times) for name, times in found.items()}
-    base = next(iter(middle.values()))
-    rows = [[name, f"{middle[name]:.0f}", f"{least[name]:.0f}", f"{middle[name] / base:.2f}"] for name in found]
+    found |= interleaved(large, max(round(20 * scale), 5))
+    first = {name: float(np.median([each for each, _ in times])) for name, times in found.items()}
+    again = {name: float(np.median([each for _, each in times])) for name, times in found.items()}
+    least = {name: min(each for _, each in times) for name, times in found.items()}
+    base = next(iter(again.values()))
+    rows = [[name, *(f"{of[name]:.0f}" for of in (first, again, least)), f"{again[name] / base:.2f}"] for name in found]
     return {
         "name": "speed",
         "title": "Microseconds of one window",
-        "columns": ["what", "median", "least", "times the reference"],
+        "columns": ["what", "first", "again at once", "least", "times the reference"],
         "rows": rows,
-        "summary": {"median_us": middle, "least_us": least},
+        "summary": {"first_us": first, "again_us": again, "least_us": least},
         "targets": [
-            {"what": f"{KERNELS}, us", "wanted": "<= 60", "measured": round(middle[KERNELS], 1)},
-            {"what": f"{BATCH}, ms", "wanted": "<= 100", "measured": round(middle[BATCH] / 1000.0, 1)},
+            {"what": f"{KERNELS}, us", "wanted": "<= 60", "measured": round(again[KERNELS], 1)},
+            {"what": f"{BATCH}, ms", "wanted": "<= 100", "measured": round(again[BATCH] / 1000.0, 1)},
         ],
     }  # fmt: skip
