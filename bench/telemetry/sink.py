@@ -16,6 +16,8 @@ from collections import Counter
 import aiohttp
 from aiohttp import web
 
+ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"  # as Prometheus asks
+
 
 class Sink:
     def __init__(self) -> None:
@@ -31,7 +33,7 @@ class Sink:
             while True:
                 for url in urls:
                     with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                        async with http.get(url) as answer:
+                        async with http.get(url, headers={"Accept": ACCEPT}) as answer:
                             self.took["scrapes"] += 1
                             self.took["scraped_bytes"] += len(await answer.read())
                 await asyncio.sleep(every_s)
