@@ -96,15 +96,18 @@ class PredictionLog:
 
     def take(self, given: Mapping[bytes, bytes], request_id: str, size: int, data: signature.Input) -> rows.Logged | None:
         """A request before it is given to the model; None: it is not logged. By its id, so that versions which are given the same request log
-        the same ones. given: its headers. size: bytes of its body."""
+        the same ones. given: its headers. size: bytes of its body. Never raises."""
         drawn = zlib.crc32(request_id.encode()) if request_id else random.getrandbits(32)
         if drawn >= self._limit or PROBE in given:
             return None
-        count = len(next(iter(data.values()))) if isinstance(data, dict) else len(data)
-        size += REQUEST_BYTES + VALUE_BYTES * self._columns * count
-        return rows.Logged(
-            request_id, given.get(b"traceparent"), size, count, rows.kept(data, count, tensors=not self._columns)
-        )
+        try:
+            count = len(next(iter(data.values()))) if isinstance(data, dict) else len(data)
+            size += REQUEST_BYTES + VALUE_BYTES * self._columns * count
+            kept = rows.kept(data, count, tensors=not self._columns)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the request has nothing to do with it
+            self._dropped(1, "encoding", error)
+            return None
+        return rows.Logged(request_id, given.get(b"traceparent"), size, count, kept)
 
     def add(self, taken: rows.Logged, answer: Any) -> None:
         """It was answered. Never blocks."""
