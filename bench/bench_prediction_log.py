@@ -7,6 +7,8 @@ their own, as through a gateway. `on` logs 100 % and writes every two seconds, s
 cheaper: the first row of one costs 4 ms, the others 3 µs). Blocks of full load (closed loop) alternate: off, on, on, off, ... Each pair of neighbours gives one ratio of requests per second, one of
 CPU seconds of the replica per request, and one of the 99th percentile of the latency. At full load CPU is what throughput is made of, and other work on the machine
 moves it least. At the end the rows are read back and compared with what was answered.
+
+Before that, the log alone: CPU of a process that does nothing but log single rows, all of it, thread and files included.
 """
 
 from __future__ import annotations
@@ -17,16 +19,20 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow.dataset
+from mlflow.models import infer_signature
 
 from bench import children, paired, report, subjects
+from bentos.mlflow_model.scoring import prediction_log, signature
 from monitoring import prediction_files as files
 from runtime import local, packager
 from runtime import record as records
@@ -35,6 +41,7 @@ NAME = "bench-model"
 EVERY_S = 2.0
 SETTLE_S = 2.3  # after a block: what it logged is written
 TARGET_PCT = 10.0
+ROUNDS, ALONE_ROWS = 7, 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,30 @@ async def measure(options: argparse.Namespace) -> tuple[list[Block], int, int]:
         return blocks, answered, logged(on.log)
 
 
+def alone(subject: subjects.Subject) -> list[float]:
+    """CPU µs a row, of each round: from the request's side of it to the end of the last file."""
+    schema = signature.parse(infer_signature(subject.rows, subject.estimator.predict(subject.rows)).to_dict())
+    data = signature.check(schema, json.loads(subject.body))[0]
+    answer, headers = np.array([[0.2, 0.8]]), {b"traceparent": b"00-%032x-00f067aa0ba902b7-00" % 1}
+    found = []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
+            written: list[int] = []
+            log = prediction_log.PredictionLog(
+                prediction_log.Settings(folder, 100.0, 3600.0), NAME, "1", written.append, lambda *_: None
+            )
+            log.serve(schema)
+            began = time.process_time()
+            for number in range(ALONE_ROWS):
+                taken = log.take(headers, f"{number:032x}", len(subject.body), data)
+                assert taken is not None
+                log.add(taken, answer)
+            log.close()
+            found.append((time.process_time() - began) * 1e6 / ALONE_ROWS)
+            assert sum(written) == ALONE_ROWS, "it lost rows"
+    return found
+
+
 def logged(root: Path) -> int:
     return int(pyarrow.dataset.dataset(root / files.folder(NAME, "1"), format="parquet").count_rows())
 
@@ -147,6 +178,8 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=16)
     options = parser.parse_args()
     children.stop_on_sigterm()
+    each_us = report.quantiles(alone(subjects.SUBJECTS[options.model]()), 2)
+    report.table("The log alone", "µs of CPU a row", {f"model {options.model}": each_us})
     blocks, answered, rows = asyncio.run(measure(options))
     quantities = {"requests a second": "per_s", "CPU µs a request": "cpu_us", "latency p99, ms": "p99_ms"}
     found: dict[str, dict[str, Any]] = {label: paired.compared(blocks, quantity) for label, quantity in quantities.items()}
@@ -172,6 +205,7 @@ def main() -> int:
     document = {
         "options": vars(options),
         "compared": {quantities[label]: row for label, row in found.items()},
+        "alone_us_per_row": each_us,
         "logged": {"answers": answered, "rows": rows},
         "blocks": [[one.arm, round(one.per_s, 1), round(one.cpu_us, 2), round(one.p99_ms, 2)] for one in blocks],
         "targets": {
