@@ -3,20 +3,22 @@
 `worse` refutes "p1 <= ceiling", `within` refutes "p1 >= margin". Both rates are frozen when the first such request is judged: an upper
 confidence bound of what the champion is allowed, a lower one of what is too bad. Half of alpha and of beta pays for these
 bounds, the other half for the bets. Called by `fold`. Valid only as long as the outside stays as it was; it cannot know.
+
+Where errors come in bursts, only `worse` is asked, in blocks of time: the mean rate of blocks against what it was at most in the past.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import log, log1p
+from dataclasses import dataclass, field, replace
+from math import log, log1p, sqrt
 
 import numpy as np
 from scipy.special import betainccinv, betaincinv
 
-from . import error_rate, forecast, wealth
+from . import blocking, blocks, error_rate, forecast, wealth
 from .maths import FLOATS
-from .policy import Policy
+from .policy import ErrorRateGuard, Mode, Policy
 from .records import Row
 from .samples import Arm
 
@@ -38,15 +40,17 @@ _OPENED: Row = (
 @dataclass(frozen=True, slots=True)
 class Alone:
     """arm: what was judged here. ceiling / margin: the rates compared with (None: nothing judged yet). row: the wealth on the bets.
-    worse / within: natural logarithms of the evidence now. peak: the largest `worse` so far."""
+    worse / within: natural logarithms of the evidence now. peak: the largest `worse` so far. waiting / since_s: of a block that has not ended."""
 
     arm: Arm = field(default_factory=Arm)
     ceiling: float | None = None
     margin: float | None = None
-    row: Row = _OPENED
+    row: Row = ()
     worse: float = 0.0
     within: float = 0.0
     peak: float = 0.0
+    waiting: Arm = field(default_factory=Arm)
+    since_s: float = 0.0
 
 
 def limits(policy: Policy, baseline: Arm) -> tuple[float, float]:
@@ -60,25 +64,54 @@ def limits(policy: Policy, baseline: Arm) -> tuple[float, float]:
     # Where the inverse gives up (alpha below 1e-290) nothing is claimed.
     upper = 1.0 if healthy == 0 else float(np.nan_to_num(betainccinv(errors + 1.0, healthy, doubt), nan=1.0))
     lower = 0.0 if errors == 0 else float(np.nan_to_num(betaincinv(errors, healthy + 1.0, policy.beta / 2.0), nan=0.0))
-    ceiling = max(upper * guard.tolerance_ratio, upper + guard.tolerance_pct / 100.0)
     margin = max(lower * guard.margin_ratio, lower + guard.margin_pct / 100.0)
-    return min(ceiling, 1.0), min(margin, 1.0)
+    return _tolerated(guard, upper), min(margin, 1.0)
 
 
-def after(alone: Alone, policy: Policy, baseline: Arm, arm: Arm) -> Alone:
+def _tolerated(guard: ErrorRateGuard, rate: float) -> float:
+    return min(max(rate * guard.tolerance_ratio, rate + guard.tolerance_pct / 100.0), 1.0)
+
+
+def after(alone: Alone, policy: Policy, baseline: Arm, arm: Arm, now_s: float) -> Alone:
     """Some challenger requests without a champion beside them later."""
+    arm = Arm(arm.requests, arm.errors)
+    if policy.error_rate.mode is Mode.BLOCK:
+        return _after_in_blocks(alone, policy, baseline, arm, now_s)
     ceiling, margin = (alone.ceiling, alone.margin)
     if ceiling is None or margin is None:
         ceiling, margin = limits(policy, baseline)
-    middle = len(WORSE)
-    released, cash, age = wealth.release(FLOATS, alone.row[middle], alone.row[-1], float(arm.requests))
-    worse = wealth.spread(FLOATS, alone.row[:middle], released, error_rate.BETS.log_weights)
+    middle, row = len(WORSE), alone.row or _OPENED
+    released, cash, age = wealth.release(FLOATS, row[middle], row[-1], float(arm.requests))
+    worse = wealth.spread(FLOATS, row[:middle], released, error_rate.BETS.log_weights)
     worse = wealth.won(worse, _log_factors(WORSE, ceiling, arm))
-    within = wealth.won(alone.row[middle + 1 : -1], _log_factors(WITHIN, margin, arm))
+    within = wealth.won(row[middle + 1 : -1], _log_factors(WITHIN, margin, arm))
     now = FLOATS.log_sum([*worse, cash])
-    judged = alone.arm + Arm(arm.requests, arm.errors)
     row = (*worse, cash, *within, age)
-    return Alone(judged, ceiling, margin, row, now, FLOATS.log_sum(within), max(alone.peak, now))
+    return Alone(alone.arm + arm, ceiling, margin, row, now, FLOATS.log_sum(within), max(alone.peak, now))
+
+
+def _after_in_blocks(alone: Alone, policy: Policy, baseline: Arm, arm: Arm, now_s: float) -> Alone:
+    """The requests wait until their block is old enough; then it makes one bet."""
+    since_s = alone.since_s if alone.waiting.requests else now_s
+    alone = replace(alone, arm=alone.arm + arm, waiting=alone.waiting + arm, since_s=since_s)
+    if now_s - since_s < policy.error_rate.block_s:
+        return alone
+    requests, errors = alone.waiting.requests, alone.waiting.errors
+    ceiling = alone.ceiling if alone.ceiling is not None else ceiling_of_blocks(policy, baseline, requests)
+    known = blocks.RECORD.of(FLOATS, alone.row or blocks.FRESH)
+    blocks.against(known, float(requests), errors / requests, ceiling)
+    peak = max(alone.peak, known.decision)
+    return replace(alone, ceiling=ceiling, row=known.numbers(), worse=known.decision, peak=peak, waiting=Arm())
+
+
+def ceiling_of_blocks(policy: Policy, baseline: Arm, block_requests: int) -> float:
+    """As the first of `limits`, if the champion's past was blocks of so many requests, whose rates reach from none to the worst incident: what
+    Bernstein's inequality leaves possible, a variance being at most the mean times the worst."""
+    if not baseline.requests:
+        return 1.0
+    (margin,) = blocking.margins(policy.error_rate)
+    rate, step = baseline.errors / baseline.requests, margin.most * log(2.0 / policy.alpha) * block_requests / baseline.requests
+    return _tolerated(policy.error_rate, rate + step + sqrt(step * (step + 2.0 * rate)))
 
 
 def _log_factors(odds: Sequence[float], limit: float, arm: Arm) -> list[float]:
@@ -97,7 +130,7 @@ def needed(policy: Policy) -> tuple[float, float]:
 
 def more(alone: Alone, policy: Policy) -> int | None:
     """Challenger requests to a pass at its rate so far (None: not on the way)."""
-    if alone.margin is None or not alone.arm.requests:
+    if alone.margin is None or not alone.arm.requests:  # in blocks there is none
         return None
     growth = np.array(_log_factors(WITHIN, alone.margin, alone.arm)) / alone.arm.requests
     within = np.array(alone.row[len(WORSE) + 1 : -1])

@@ -38,9 +38,14 @@ def fresh(size: int) -> Record[Floats]:
 def update(known: Record[N], ratio: float, n1: N, x1: N, n0: N, x0: N) -> None:
     """One block: requests n and bad ones x of the challenger (1) and the champion (0).
     Blocks without bad requests, or with an empty arm, say nothing."""
+    told, part, mean = _parts(known.maths, ratio, n1, x1, n0, x0)
+    against(known, known.maths.where(told, n1, 0.0), part, mean)
+
+
+def against(known: Record[N], requests: N, part: N, mean: N) -> None:
+    """One bet against "the mean of the part is at most this", in place; the part lies between 0 and 1."""
     maths = known.maths
-    told, part, mean = _parts(maths, ratio, n1, x1, n0, x0)
-    released, cash, known.age = wealth.release(maths, known.log_atoms[-1], known.age, maths.where(told, n1, 0.0))
+    released, cash, known.age = wealth.release(maths, known.log_atoms[-1], known.age, requests)
     gain = (part - mean) / mean
     atoms = wealth.spread(maths, known.log_atoms[:-1], released, _LOG_WEIGHTS)
     known.log_atoms = wealth.won(atoms, [maths.log1p(stake * gain) for stake in PARTS])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import log
 
-from . import alone, decide, findings, fold, interval, sentences
+from . import alone, decide, findings, fold, guards, interval, sentences
 from .evidence import State
 from .policy import Policy
 from .samples import Sample
@@ -71,4 +71,5 @@ def _finding(policy: Policy, state: State, champion: int, challenger: int, *, bl
         challenger_requests=tried.arm.requests,
         challenger_errors=tried.arm.errors,
         more_requests=more,
+        mode="block" if guards.in_blocks(policy.error_rate) else "exact",
     )

@@ -41,7 +41,7 @@ def fold(
     for window in _merged(state.pending, found):
         if by_itself and window.epoch not in shared:
             if window.challenger.requests:
-                state = replace(state, alone=alone.after(state.alone, policy, state.baseline, window.challenger))
+                state = replace(state, alone=alone.after(state.alone, policy, state.baseline, window.challenger, now_s))
         elif _ripe(window, newest=max((w.epoch for w in found), default=window.epoch)):
             state = _judged(policy, state, window, now_s)
         else:

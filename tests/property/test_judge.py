@@ -236,7 +236,7 @@ def test_readings_may_come_together_or_one_by_one_and_no_request_is_lost(found: 
 def test_alone_more_errors_are_never_better(baseline: Arm, alpha: float, requests: int) -> None:
     policy = Policy(alpha=alpha)
     few, many = (
-        alone.after(alone.Alone(), policy, baseline, Arm(requests, errors)) for errors in (requests // 10, requests // 5)
+        alone.after(alone.Alone(), policy, baseline, Arm(requests, errors), 0.0) for errors in (requests // 10, requests // 5)
     )
     assert many.worse >= few.worse - 1e-9 * (1.0 + abs(few.worse))
     assert many.within <= few.within + 1e-9 * (1.0 + abs(few.within))

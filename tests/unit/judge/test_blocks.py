@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judge import blocking, blocks, decide, error_rate, evidence, forecast, latency
+from judge import alone, blocking, blocks, decide, error_rate, evidence, forecast, latency
 from judge.policy import ErrorRateGuard, LatencyGuard, Mode, Policy
-from judge.samples import Counts, Sample
+from judge.samples import Arm, Counts, Sample
 from judge.verdict import Label
 
 ALPHA = 0.05
@@ -112,6 +113,48 @@ def test_an_equal_version_is_promoted_in_blocks_within_the_hour(p0: float, more:
     needed = forecast.blocks_to_pass(Policy(alpha=0.01), (), MARGIN, p0, p0)
     assert needed is not None
     assert minutes == pytest.approx(needed / 2.0, rel=0.3)
+
+
+def stormy(rng: np.random.Generator, seconds: int, p0: float, more: float) -> list[Arm]:
+    """All traffic on five replicas with incidents, every two seconds."""
+    left, found = np.zeros(REPLICAS), []
+    for _ in range(seconds // 2):
+        left = np.maximum(left - 2.0, 0.0)
+        left[(rng.random(REPLICAS) < 2.0 / EVERY_S) & (left == 0.0)] = INCIDENT_S
+        n = rng.poisson(400 / REPLICAS, REPLICAS)
+        found.append(Arm(int(n.sum()), int(rng.binomial(n, np.minimum(p0 + more * (left > 0), 1.0)).sum())))
+    return found
+
+
+def rolled_back_alone(policy: Policy, p0: float, more: float, then: float = 0.0, rollouts: int = 60) -> tuple[float, float]:
+    """Part of the versions that are rolled back in ten minutes of probation, after an hour of the champion with the same incidents, and
+    after how many seconds; then: so many more of its requests fail."""
+    rng, fired = np.random.default_rng(44), []
+    for _ in range(rollouts):
+        past = sum(stormy(rng, 3600, p0, more), start=Arm())
+        known = alone.Alone()
+        for look, arm in enumerate(stormy(rng, 600, min(p0 + then, 1.0), more), start=1):
+            known = alone.after(known, policy, past, arm, 2.0 * look)
+            if known.peak >= alone.needed(policy)[0]:
+                fired.append(2.0 * look)
+                break
+    return len(fired) / rollouts, float(np.mean(fired)) if fired else math.inf
+
+
+@pytest.mark.parametrize(("p0", "more"), [(0.01, 0.05), (0.001, 0.05), (0.001, 0.3)])
+def test_incidents_on_probation_fool_exact_bets_and_not_blocks(p0: float, more: float) -> None:
+    exact = Policy(alpha=ALPHA, error_rate=ErrorRateGuard(mode=Mode.EXACT))
+    assert rolled_back_alone(exact, p0, more, rollouts=30)[0] > 0.3, "that is why there are blocks on probation too"
+    in_blocks = replace(exact, error_rate=ErrorRateGuard(mode=Mode.BLOCK))
+    assert rolled_back_alone(in_blocks, p0, more)[0] <= ALPHA
+
+
+def test_a_version_that_dies_on_probation_is_found_in_blocks_too() -> None:
+    policy = Policy(alpha=0.002, error_rate=ErrorRateGuard(mode=Mode.BLOCK))
+    part, seconds = rolled_back_alone(policy, 0.01, 0.05, then=1.0, rollouts=10)
+    assert part == 1.0
+    assert seconds <= 120.0
+    assert rolled_back_alone(policy, 0.01, 0.05, then=0.3, rollouts=10)[0] >= 0.9
 
 
 rates = st.floats(0.0, 1.0)

@@ -129,8 +129,8 @@ def test_a_tolerated_version_is_failed_at_most_at_alpha_and_a_bad_one_passed_at_
         too_bad = max(policy.error_rate.margin_ratio * p0, p0 + policy.error_rate.margin_pct / 100)
         wrong = False
         for _ in range(15):
-            fine = alone.after(fine, policy, baseline, Arm(1000, int(rng.binomial(1000, p1))))
-            bad = alone.after(bad, policy, baseline, Arm(1000, int(rng.binomial(1000, too_bad))))
+            fine = alone.after(fine, policy, baseline, Arm(1000, int(rng.binomial(1000, p1))), 0.0)
+            bad = alone.after(bad, policy, baseline, Arm(1000, int(rng.binomial(1000, too_bad))), 0.0)
             wrong = wrong or bad.within >= alone.needed(policy)[1]
         failed += fine.peak >= alone.needed(policy)[0]
         passed += wrong
