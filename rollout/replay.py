@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from judge.evidence import State
+from judge.evidence import VERSION, State
 from judge.policy import Policy
 from judge.verdict import Label, Verdict
 
@@ -33,7 +33,7 @@ class Look:
 @dataclass(frozen=True, slots=True)
 class Replay:
     """looks: oldest first. failed / passed: the first look with that label beside the champion or alone. same: the evidence is bit for
-    bit what is stored (None: judged by another policy, or nothing is stored)."""
+    bit what is stored (None: judged by another policy, or nothing of this judge's is stored)."""
 
     looks: tuple[Look, ...]
     failed: Look | None
@@ -55,7 +55,9 @@ def replay(rollout: Rollout, readings: Iterable[Reading], policy: Policy | None 
         now = finding.champion_requests, finding.challenger_requests
         looks.append(Look(reading.at, reading.phase, verdict, _share_pct(seen, now)))
         seen = now
-    same = state == rollout.status.judge if policy is None and rollout.status.judge is not None else None
+    stored = rollout.status.judge
+    comparable = policy is None and stored is not None and stored.version == VERSION
+    same = state == stored if comparable else None
     return Replay(tuple(looks), _first(looks, Label.FAIL), _first(looks, Label.PASS), same)
 
 

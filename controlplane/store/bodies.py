@@ -6,6 +6,7 @@ so that a row written by a newer slipway is refused and never misread. Called by
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zlib
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Annotated, TypeVar, cast
 import pydantic
 import pydantic_core
 
+from judge import evidence
 from rollout import model, ports
 
 BODY_VERSION = 1
@@ -47,7 +49,25 @@ def dump_rollout(rollout: model.Rollout) -> str:
 
 
 def load_rollout(text: str) -> model.Rollout:
-    return _load(_RolloutBody, text).rollout
+    """Evidence in the shape of an earlier judge is left out, rather than the rollout: it begins anew (see `rollout.judging`)."""
+    try:
+        return _load(_RolloutBody, text).rollout
+    except ports.Refused:
+        without = _without_old_evidence(text)
+        if without is None:
+            raise
+        return _load(_RolloutBody, without).rollout
+
+
+def _without_old_evidence(text: str) -> str | None:
+    """None: there is none in it."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        body = json.loads(text)
+        status = body["rollout"]["status"]
+        if status["judge"]["version"] < evidence.VERSION:
+            status["judge"] = None
+            return json.dumps(body)
+    return None
 
 
 def dump_record(record: model.ModelRecord) -> str:

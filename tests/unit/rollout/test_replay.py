@@ -10,10 +10,10 @@ import pytest
 
 from controlplane.store import bodies
 from judge import answers, evidence
-from judge.policy import ErrorRateGuard, Policy, PredictionShiftGuard
+from judge.policy import ErrorRateGuard, LatencyGuard, Mode, Policy, PredictionShiftGuard
 from judge.samples import Sample
 from judge.verdict import Label
-from rollout import commands, judging, model, replay
+from rollout import commands, judging, model, ports, replay
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -120,9 +120,25 @@ def test_nothing_to_judge_is_no_fault() -> None:
     assert replay.replay(rollout, []) == replay.Replay((), None, None, None)
 
 
+def test_what_is_judged_in_blocks_comes_out_bit_for_bit_too() -> None:
+    policy = Policy(error_rate=ErrorRateGuard(mode=Mode.BLOCK, block_s=5.0), latency=LatencyGuard(mode=Mode.BLOCK, block_s=5.0))
+    rollout, readings = lived(0.006, policy)
+    assert rollout.status.judge is not None
+    assert rollout.status.judge.blocked
+    assert rollout.status.judge.alone.row, "on probation as well"
+    assert replay.replay(rollout, readings).same
+    assert bodies.load_rollout(bodies.dump_rollout(rollout)) == rollout
+
+
 def test_a_state_of_an_earlier_slipway_is_begun_anew() -> None:
     rollout, readings = lived(0.006)
     assert rollout.status.judge is not None
+    unreadable = bodies.dump_rollout(rollout).replace('"waiting":', '"gone":').replace('"seed":', '"seeds":')
+    with pytest.raises(ports.Refused, match="seed"):
+        bodies.load_rollout(unreadable)
+    earlier = bodies.load_rollout(unreadable.replace(f'"version":{evidence.VERSION}', '"version":1'))
+    assert earlier == replace(rollout, status=replace(rollout.status, judge=None)), "all but its evidence"
+    assert replay.replay(earlier, readings).same is None
     old = replace(rollout, status=replace(rollout.status, judge=replace(rollout.status.judge, version=1)))
     judged = judging.judge(old, model.Observed(START + timedelta(hours=1), samples=readings[-1].samples))
     assert judged.rollout.status.judge is not None
