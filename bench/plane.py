@@ -24,6 +24,7 @@ from controlplane.api import app as api
 from controlplane.api import services
 from controlplane.broadcast import Broadcast
 from controlplane.clock import SteadyClock
+from controlplane.history import History
 from controlplane.loop import Loop
 from controlplane.observe import Ports
 from controlplane.store import memory_past
@@ -74,7 +75,7 @@ async def running(options: argparse.Namespace) -> AsyncIterator[tuple[services.S
             clock=clock,
             changes=changes,
             meter=meter,
-            past=memory_past.MemoryPast(),
+            history=History(memory_past.MemoryPast()),
             tick_s=1.0,
             observe_timeout_s=2.0,
             drain_s=10.0,

@@ -45,7 +45,7 @@ from .clock import SteadyClock
 from .drift.reports import Reporter
 from .drift.versions import Policy
 from .drift.watcher import Watcher
-from .history import Past
+from .history import History
 from .loop import Loop
 from .metrics.recorder import Recorder
 from .notifications import receivers
@@ -113,7 +113,8 @@ class ControlPlane:
             answers = HttpAnswers()
             stack.push_async_callback(answers.close)
             outside = Ports(store, registry, gateway, runtime, answers)
-            loop = self._loop(outside, sql_past.SqlPast(store), recorder, tracer)
+            history = History(sql_past.SqlPast(store))
+            loop = self._loop(outside, history, recorder, tracer)
             await runtime.start()
             stack.push_async_callback(runtime.close)
             models = await loop.restore()
@@ -139,7 +140,7 @@ class ControlPlane:
             stack.push_async_callback(watcher.stop)
             log.info("control plane is up", extra={"models": models, "api": f"{chosen.api_host}:{chosen.api_port}"})
             made = self._services(outside, loop, recorder, gateway, notifier)
-            yield replace(made, drift=watcher.looks, ledger=ledger, reports=reporter)
+            yield replace(made, history=history, drift=watcher.looks, ledger=ledger, reports=reporter)
 
     def _shares(self, model_name: str) -> dict[int, float]:
         return {each.version: each.share_pct for each in self._meter.traffic(model_name).versions}
@@ -173,13 +174,13 @@ class ControlPlane:
         finally:
             await asyncio.to_thread(otlp.close, provider, FLUSH_S)
 
-    def _loop(self, outside: Ports, past: Past, recorder: Recorder, tracer: trace.Tracer) -> Loop:
+    def _loop(self, outside: Ports, history: History, recorder: Recorder, tracer: trace.Tracer) -> Loop:
         passes = Passes(
             outside,
             clock=self._clock,
             changes=self.changes,
             meter=self._meter,
-            past=past,
+            history=history,
             tick_s=self._settings.tick_s,
             observe_timeout_s=self._settings.observe_timeout_s,
             drain_s=self._settings.drain_s,

@@ -23,7 +23,7 @@ from rollout import plan as planning
 
 from .apply import Applied, apply, unless
 from .broadcast import Broadcast
-from .history import History, Past
+from .history import History
 from .metrics.recorder import Recorder
 from .observe import Observer, Ports
 from .tracing import PassTrace
@@ -45,7 +45,7 @@ class Passes:
         clock: Callable[[], datetime],
         changes: Broadcast,
         meter: TrafficMeter,
-        past: Past,
+        history: History,
         tick_s: float,
         observe_timeout_s: float,
         drain_s: float,
@@ -63,7 +63,7 @@ class Passes:
         self._tick_s = tick_s
         self._drain_s = drain_s
         self._keep_readings = keep_readings
-        self._history = History(past)
+        self._history = history
         self._recorder = recorder or Recorder(clock=clock)
         self._tracer = tracer or trace.NoOpTracer()
         self._outbox_retry_at: dict[str, datetime] = {}

@@ -4,12 +4,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import zlib
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from rollout import preview
+from judge import selfcheck
+from judge.policy import Mode
+from rollout import model, preview
 
 from . import admission, intents, schemas, views, watch
 from .callers import Caller, Services
@@ -43,7 +48,10 @@ async def plan(services: Services, call: Caller, body: schemas.RolloutBody) -> s
     champion = next((each for each in traffic.versions if each.version == spec.champion and each.requests), None)
     error_rate = champion.errors / champion.requests if champion else None
     latency = services.latency(spec.model, spec.champion) if spec.champion is not None else ()
-    found = preview.preview(spec, requests_per_s=traffic.requests_per_s, error_rate=error_rate, latency=latency)
+    checked = await _checked(services, spec)
+    judged = replace(spec, policy=selfcheck.applied(spec.policy, checked))
+    found = preview.preview(judged, requests_per_s=traffic.requests_per_s, error_rate=error_rate, latency=latency)
+    bursts = (checked.sentence,) if checked is not None and judged.policy.error_rate.mode is Mode.BLOCK else ()
     return schemas.Plan(
         model=spec.model,
         version=spec.version,
@@ -53,10 +61,18 @@ async def plan(services: Services, call: Caller, body: schemas.RolloutBody) -> s
         total_requests=found.total_requests,
         total_minutes=found.total_minutes,
         refusal=found.refusal,
-        sentences=found.sentences,
+        sentences=(*found.sentences, *bursts),
         traffic=traffic,
         open_rollout=going.id if going else None,
     )
+
+
+async def _checked(services: Services, spec: model.Spec) -> selfcheck.SelfCheck | None:
+    """What the self-check would find now; None: none would be made. In a thread: it may take a tenth of a second."""
+    if services.history is None or spec.champion is None or spec.strategy is not model.Strategy.CANARY:
+        return None
+    readings = await services.history.readings(spec.model, spec.champion, services.clock())
+    return await asyncio.to_thread(selfcheck.check, spec.policy, readings, seed=zlib.crc32(spec.model.encode()))
 
 
 @router.get("/rollouts", summary="List rollouts", responses=READ)

@@ -11,6 +11,7 @@ from controlplane.clock import SteadyClock
 from controlplane.drift import watcher
 from controlplane.drift.ledger import Ledger
 from controlplane.drift.reports import Reporter
+from controlplane.history import History
 from controlplane.metrics.recorder import Recorder
 from controlplane.notifications.notifier import Notifier
 from judge.samples import Counts
@@ -43,6 +44,7 @@ class Services:
 
     wake: tells the loop to look at this model now. failures: models whose last pass broke unexpectedly, with the error. traffic: what was counted lately, from memory, without waiting.
     latency: how long a version's answers took, of all that are still counted; from memory too.
+    history: what the champions went through lately; None: nobody kept it.
     recorder: hears of every request, and tells Prometheus. gateways: the connected ones and their admin addresses.
     notifier: writes to the receivers of notifications; None: there are none, and nothing is owed to anybody.
     drift: of a model's versions in service, from memory. ledger: its history; None: there is none. reports: in depth; None: none are made.
@@ -61,6 +63,7 @@ class Services:
     latency: Callable[[str, int], Counts]
     changes: broadcast.Broadcast
     version: str
+    history: History | None = None
     failures: Callable[[], Mapping[str, str]] = dict
     recorder: Recorder = field(default_factory=lambda: Recorder(clock=SteadyClock()))
     gateways: Callable[[], Mapping[str, str]] = dict

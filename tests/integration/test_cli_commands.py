@@ -28,6 +28,7 @@ from controlplane import observe, passes, traffic
 from controlplane.api import app as api
 from controlplane.api import services
 from controlplane.broadcast import Broadcast
+from controlplane.history import History
 from controlplane.loop import Loop
 from controlplane.store import memory as stores
 from controlplane.store.memory_past import MemoryPast
@@ -96,7 +97,7 @@ class Plane:
             clock=now,
             changes=self._changes,
             meter=meter,
-            past=MemoryPast(),
+            history=History(MemoryPast()),
             tick_s=0.05,
             observe_timeout_s=2.0,
             drain_s=0.0,

@@ -14,6 +14,7 @@ import pytest
 
 from controlplane.api import services
 from controlplane.broadcast import Broadcast
+from controlplane.history import History
 from controlplane.loop import Loop
 from controlplane.observe import Ports
 from controlplane.passes import Passes
@@ -95,7 +96,7 @@ class World:
             clock=self.clock,
             changes=Broadcast(),
             meter=TrafficMeter(),
-            past=self.past,
+            history=History(self.past),
             tick_s=TICK_S,
             observe_timeout_s=HANGS_S,
             drain_s=0.0,

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client.openmetrics import parser
 
 from controlplane.broadcast import Broadcast
+from controlplane.history import History
 from controlplane.metrics.recorder import Recorder
 from controlplane.observe import Ports
 from controlplane.passes import Passes
@@ -71,7 +72,7 @@ class World:
             clock=lambda: self.now,
             changes=Broadcast(),
             meter=TrafficMeter(),
-            past=MemoryPast(),
+            history=History(MemoryPast()),
             tick_s=1.0,
             observe_timeout_s=5.0,
             drain_s=0.0,

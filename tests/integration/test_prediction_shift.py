@@ -22,6 +22,7 @@ import pytest
 
 from controlplane.broadcast import Broadcast
 from controlplane.clock import SteadyClock
+from controlplane.history import History
 from controlplane.observe import Ports
 from controlplane.passes import Passes
 from controlplane.store.memory import MemoryStore
@@ -169,7 +170,7 @@ async def site(tmp_path: Path, bentos: dict[int, str], challenger: int, *, epoch
         runtime = Placed({version: bentos[version] for version in (1, challenger)})
         passes = Passes(
             Ports(store, registry, gateway, runtime, answers),
-            past=MemoryPast(),
+            history=History(MemoryPast()),
             clock=clock,
             changes=Broadcast(),
             meter=TrafficMeter(),

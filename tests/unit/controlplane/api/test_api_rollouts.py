@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 from controlplane.api import schemas, services
+from controlplane.history import History
 from controlplane.store.memory import MemoryStore
+from controlplane.store.memory_past import MemoryPast
 from judge import presets
 from judge import verdict as verdicts
 from judge.policy import OnDrift, PredictionShiftGuard
+from judge.samples import Sample
 from registry.memory import MemoryRegistry
 from rollout import events, model
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 START = {"model": "delay", "version": 2}
+Connect = Callable[[services.Services], httpx.AsyncClient]
 
 
 async def start(client: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
@@ -166,6 +171,35 @@ async def test_a_second_rollout_is_refused_with_a_link_to_the_first(client: http
     assert "r1 is still open" in told.detail
     await move(store, model.Phase.FAILED)
     await start(client, version=3)
+
+
+async def test_a_plan_reckons_with_blocks_where_the_champions_errors_come_in_bursts(
+    connect: Connect, parts: services.Services, store: MemoryStore, traffic: dict[str, services.ObservedSplit]
+) -> None:
+    await serve(store, 1)
+    traffic["delay"] = services.ObservedSplit(
+        window_s=30, requests_per_s=100.0, versions=(services.ObservedVersion(1, 3000, 30, 100.0),)
+    )
+    calm, stormy = History(MemoryPast()), History(MemoryPast())
+    counts = {replica: [0, 0] for replica in range(4)}
+    for look in range(300):
+        for replica, count in counts.items():
+            count[0] += 250
+            count[1] += 100 if look % 10 == 0 and look // 10 % 4 == replica else 1
+        at = NOW - timedelta(seconds=10 * (300 - look))
+        for history, errors in ((calm, None), (stormy, 1)):
+            samples = [
+                Sample("g", 1, 1, n, n // 100 if errors is None else x, replica=f"h:{replica}")
+                for replica, (n, x) in counts.items()
+            ]
+            await history.feed("delay", at, 1, samples)
+    plans = []
+    for history in (calm, stormy):
+        async with connect(replace(parts, history=history)) as client:
+            plans.append((await client.post("/rollouts/plan", json=START)).json())
+    assert plans[0]["total_minutes"] < 10.0
+    assert plans[1]["total_minutes"] >= 30.0
+    assert plans[1]["sentences"][-1].startswith("The champion's errors come in bursts")
 
 
 async def test_a_plan_forecasts_and_records_nothing(
