@@ -16,13 +16,14 @@ _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::\w+)?\}|([A-Za-z_]\w*))")  # `
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One query of a panel. expr: as it is written, with Grafana's variables."""
+    """One query of a panel. expr: as it is written, with Grafana's variables. exemplar: its exemplars are shown as dots."""
 
     expr: str
     legend: str
     now: bool
     format: str
     ref: str
+    exemplar: bool
 
     def sent(self, window: Window, variables: Mapping[str, str]) -> str:
         return filled(self.expr, window.macros() | dict(variables))
@@ -78,7 +79,14 @@ def questions(panel: Json) -> Sequence[Question]:
     if panel["datasource"]["type"] != "prometheus":
         return []
     return [
-        Question(target["expr"], target["legendFormat"], target["instant"], target["format"], target["refId"])
+        Question(
+            expr=target["expr"],
+            legend=target["legendFormat"],
+            now=target["instant"],
+            format=target["format"],
+            ref=target["refId"],
+            exemplar=target.get("exemplar", False),
+        )
         for target in panel.get("targets", [])
     ]
 

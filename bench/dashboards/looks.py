@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 Json = dict[str, Any]
 
 BACKGROUND, PANEL, FRAME, TEXT, FAINT = "#111217", "#181b1f", "#2c3235", "#d8d9da", "#9a9ca0"
+DOT = "#f042f0"  # an exemplar
 NAMED = {
     "green": "#73bf69",
     "light-green": "#96d98d",

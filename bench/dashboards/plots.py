@@ -9,11 +9,12 @@ from math import nan
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bench.dashboards.looks import FAINT, FRAME, MARKS, PALETTE, PANEL, TEXT, Box, color, mapped, properties, written
+from bench.dashboards.looks import DOT, FAINT, FRAME, MARKS, PALETTE, PANEL, TEXT, Box, color, mapped, properties, written
 from bench.dashboards.recording import Series, Shown
 from grafana.reading import Window
 
@@ -106,8 +107,20 @@ def heat(box: Box, what: Shown) -> None:
         norm=PowerNorm(panel["options"]["color"]["exponent"]),
         rasterized=True,
     )
+    uppers = np.array([float(one.name.replace("+Inf", "inf")) for one in edges])
+    inside = [(at, value) for at, value in what.dots if np.searchsorted(uppers, value) <= last]
+    if inside:
+        heights = [_height(uppers, value) - first for _, value in inside]
+        axes.scatter([at for at, _ in inside], heights, s=9, marker="D", color=DOT, linewidths=0, zorder=5)
     names = [one.name for one in edges[first : last + 1]]
     axes.set_yticks(np.arange(len(names)) + 1.0, ["more" if name == "+Inf" else written(float(name), unit) for name in names])
+
+
+def _height(uppers: npt.NDArray[np.float64], value: float) -> float:
+    """In rows of buckets from below: where in its bucket it lies, as Grafana draws it."""
+    row = int(np.searchsorted(uppers, value))
+    low, high = (float(uppers[row - 1]) if row else 0.0), float(uppers[row])
+    return row + ((value - low) / (high - low) if np.isfinite(high) else 0.5)
 
 
 def timeline(box: Box, what: Shown) -> None:
