@@ -92,10 +92,10 @@ def after(policy: Policy, state: State, window: Window, now_s: float) -> State:
             rows[name] = _counted(rows.get(name, ()), _COUNTED[name], guard, tables, caps[name])
             state = replace(state, rows=tuple(rows.items()))
         elif name == "latency":
-            state = _latency(state, cast("LatencyGuard", guard), window)
+            state = _latency(state, cast("LatencyGuard", guard), window, caps[name])
         elif name == "prediction_shift":
             shift = state.prediction_shift or prediction_shift.Evidence()
-            shift = prediction_shift.after(shift, cast("PredictionShiftGuard", guard), window)
+            shift = prediction_shift.after(shift, cast("PredictionShiftGuard", guard), window, log_cap=caps[name])
             state = replace(state, prediction_shift=shift)
         if in_blocks(guard) and (window.champion.requests or window.challenger.requests):
             state = _block(state, name, cast("ErrorRateGuard | LatencyGuard", guard), window, now_s)
@@ -118,11 +118,11 @@ def _counted(row: Row, kernel: ModuleType, guard: Guard, tables: tuple[int, ...]
     return known.numbers()
 
 
-def _latency(state: State, guard: LatencyGuard, window: Window) -> State:
+def _latency(state: State, guard: LatencyGuard, window: Window, log_cap: float) -> State:
     """The challenger's first requests meet cold caches; until it is warm only the champion's history grows."""
     if state.challenger.requests < guard.warm_up_requests:
         window = replace(window, challenger=replace(window.challenger, latency=()))
-    known = latency.after(state.latency or latency.opened(guard), guard, window)
+    known = latency.after(state.latency or latency.opened(guard), guard, window, log_cap=log_cap)
     return replace(state, latency=known)
 
 

@@ -9,11 +9,13 @@ Called by `guards`; the kernel `update` serves many rollouts at once.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from math import log
+from typing import ClassVar
 
 import numpy as np
 
-from . import latency_margin, slowdowns, wealth
+from . import copies, latency_margin, slowdowns, wealth
 from .maths import COLUMNS, FLOATS, Floats, N
 from .policy import LatencyGuard
 from .records import Record, Row, columns
@@ -25,14 +27,27 @@ CHALLENGER_GROWTH = 1.4  # or the challenger's
 FIRST_COMPARED = 30  # challenger requests from which they are learned from
 KEPT_REQUESTS = 200_000  # of the champion's past; more tells nothing new
 
-RECORD = Record
+
+@dataclass(slots=True)
+class Known(Record[N]):
+    """log_boost: what removing the overshoot has added to the decision."""
+
+    log_boost: N
+
+    TAIL: ClassVar[int] = 2
+
+    def numbers(self) -> tuple[N, ...]:
+        return Record.numbers(self) + (self.log_boost,)  # noqa: RUF005 - mypy loses the type
+
+
+RECORD = Known
 _LOG_WEIGHTS = np.log(slowdowns.WEIGHTS)
-FRESH: Row = (*[0.0] * 4, *(_LOG_WEIGHTS + log(1.0 - wealth.CASH)).tolist(), log(wealth.CASH), 0.0)
+FRESH: Row = (*[0.0] * 4, *(_LOG_WEIGHTS + log(1.0 - wealth.CASH)).tolist(), log(wealth.CASH), 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """row: of a Record. margins: one row per guarded quantile (see `latency_margin`). champion / challenger: the past of both arms.
+    """row: of a Known. margins: one row per guarded quantile (see `latency_margin`). champion / challenger: the past of both arms.
     reference / compared: the part of it that the alternatives are built from."""
 
     row: Row
@@ -59,7 +74,7 @@ class Evidence:
         return latency_margin.promotion(self.margins)
 
 
-def fresh(size: int) -> Record[Floats]:
+def fresh(size: int) -> Known[Floats]:
     """Of a batch of rollouts about which nothing is known."""
     return RECORD.of(COLUMNS, columns(FRESH, size))
 
@@ -69,27 +84,50 @@ def opened(guard: LatencyGuard, champion: Counts = NO_COUNTS) -> Evidence:
     return _rebuilt(Evidence(FRESH, latency_margin.fresh(guard), champion=champion))
 
 
-def update(known: Record[N], alternatives: slowdowns.Dictionary, challenger: Floats, champion: Floats) -> None:
-    """One window, in place; counts by group of both arms, shape (rollouts, K). Where an arm is empty nothing changes."""
+def update(
+    known: Known[N], alternatives: slowdowns.Dictionary, challenger: Floats, champion: Floats, *, log_cap: float
+) -> None:
+    """One window, in place; counts by group of both arms, shape (rollouts, K). Where an arm is empty nothing changes.
+
+    log_cap: natural logarithm of what the decision has to reach.
+    """
     maths = known.maths
     n1, n0 = challenger.sum(axis=1), champion.sum(axis=1)
     share = n1 / np.maximum(n1 + n0, 1.0)
     costs = share[:, None, None] * (alternatives.tilts - 1.0)
     np.log1p(costs, out=costs)  # in place: for a thousand rollouts it is large
-    factors = challenger @ alternatives.log_tilts.T - (costs @ (challenger + champion)[:, :, None])[:, :, 0]
+    costs = (costs @ (challenger + champion)[:, :, None])[:, :, 0]
+    factors = challenger @ alternatives.log_tilts.T - costs
     both = np.minimum(n1, n0) > 0.0
     if not both.all():
         n1, factors = n1 * both, factors * both[:, None]
     (requests,) = maths.numbers(n1[:, None])
     released, cash, known.age = wealth.release(maths, known.log_atoms[-1], known.age, requests)
-    atoms = np.logaddexp(maths.rows(known.log_atoms[:-1]), maths.rows([released]) + _LOG_WEIGHTS) + factors
-    known.log_atoms = maths.numbers(atoms)
+    invested = np.logaddexp(maths.rows(known.log_atoms[:-1]), maths.rows([released]) + _LOG_WEIGHTS)
+    near = both & (maths.rows([known.decision])[:, 0] >= log_cap - copies.DEEP)
+    if near.any():
+        boosts = np.zeros((len(near), 1))
+        for at in np.flatnonzero(near):
+            now, boosted, kept = maths.rows([known.rollback, known.log_boost, cash])[at]
+            worth = partial(_log_worth, alternatives.log_tilts, np.append(invested[at] - costs[at], kept))
+            boosts[at] = copies.log_boost(worth, challenger[at], champion[at], now, log_cap - boosted)
+        known.log_boost = known.log_boost + maths.numbers(boosts)[0]
+    known.log_atoms = maths.numbers(invested + factors)
     known.log_atoms.append(cash)
-    known.rollback = known.decision = maths.log_sum(known.log_atoms)
+    known.rollback = maths.log_sum(known.log_atoms)
+    known.decision = known.rollback + known.log_boost
     known.peak = maths.maximum(known.peak, known.decision)
 
 
-def after(evidence: Evidence, guard: LatencyGuard, window: Window) -> Evidence:
+def _log_worth(log_tilts: Floats, log_atoms: Floats, own: Floats) -> Floats:
+    """Logarithm of the wealth, (R,), had these answers been the challenger's, (R, K). log_atoms: of the alternatives, less what the window
+    costs whoever it came from; the cash last."""
+    grown = np.column_stack([own @ log_tilts.T + log_atoms[:-1], np.full(len(own), log_atoms[-1])])
+    found: Floats = np.logaddexp.reduce(grown, axis=1)
+    return found
+
+
+def after(evidence: Evidence, guard: LatencyGuard, window: Window, *, log_cap: float) -> Evidence:
     """One window later. Until enough is known of the champion, and where an arm is empty, nothing is bet; all is remembered."""
     champion, challenger = window.champion.latency, window.challenger.latency
     row, margins = evidence.row, evidence.margins
@@ -99,7 +137,7 @@ def after(evidence: Evidence, guard: LatencyGuard, window: Window) -> Evidence:
         own, other = slowdowns.dense(challenger), slowdowns.dense(champion)
         known = RECORD.of(FLOATS, evidence.row)
         grouped = alternatives.grouped(own, challenger=True), alternatives.grouped(other, challenger=False)
-        update(known, alternatives, *(counts[None, :] for counts in grouped))
+        update(known, alternatives, *(counts[None, :] for counts in grouped), log_cap=log_cap)
         row, margins = (
             known.numbers(),
             latency_margin.after(margins, latency_margin.cuts(evidence.reference, guard), own, other),

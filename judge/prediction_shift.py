@@ -16,7 +16,7 @@ from math import ceil, log
 import numpy as np
 from scipy.special import ndtri
 
-from . import answers, bet, interval, wealth
+from . import answers, bet, copies, interval, wealth
 from .maths import COLUMNS, FLOATS, Floats
 from .policy import PredictionShiftGuard
 from .records import Row
@@ -39,7 +39,7 @@ FEWER = (0.9, 0.7, 0.45, 0.25, 0.1)  # as in `counts`: shares that rise by less 
 class Evidence:
     """classes: those that are told apart (empty: not fixed yet); all others are one more. log_atoms: the wealth per class, direction and size, then
     on shifts of the whole, then the cash. log_margins: of "changed by less than the margin", per class and direction. age:
-    requests that the cash has seen. champion / challenger: the past of both arms."""
+    requests that the cash has seen. log_boost: what removing the overshoot has added to the decision. champion / challenger: the past of both arms."""
 
     rollback: float = 0.0
     decision: float = 0.0
@@ -49,17 +49,18 @@ class Evidence:
     log_atoms: Row = ()
     log_margins: tuple[Row, ...] = ()
     age: float = 0.0
+    log_boost: float = 0.0
     champion: Counts = NO_COUNTS
     challenger: Counts = NO_COUNTS
 
 
-def after(evidence: Evidence, guard: PredictionShiftGuard, window: Window) -> Evidence:
+def after(evidence: Evidence, guard: PredictionShiftGuard, window: Window, *, log_cap: float) -> Evidence:
     """One window later. Until enough is known, and where an arm is empty, nothing is bet; all is remembered."""
     champion, challenger = window.champion.answers, window.challenger.answers
     if evidence.classes and champion and challenger:
         own = _as_answered(guard, evidence.classes[0])
         tables = (_tabled(counts, evidence.classes, own) for counts in (challenger, champion))
-        evidence = _bet(evidence, own, *tables)
+        evidence = _bet(evidence, own, *tables, log_cap=log_cap)
     evidence = replace(evidence, champion=plus(evidence.champion, champion), challenger=plus(evidence.challenger, challenger))
     return evidence if evidence.classes else _fixed(evidence, guard)
 
@@ -128,39 +129,58 @@ def _tabled(counts: Counts, classes: tuple[int, ...], guard: PredictionShiftGuar
 
 
 def _indicated(table: Floats, guard: PredictionShiftGuard) -> Floats:
-    """How many answers each indicator holds of, shape (indicators,)."""
+    """How many answers each indicator holds of, (..., indicators); table (..., classes + 1)."""
     if not guard.ordered:
         return table
-    found: Floats = table[::-1].cumsum()[::-1][1:]
+    found: Floats = table[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
     return found
 
 
-def _bet(evidence: Evidence, guard: PredictionShiftGuard, challenger: Floats, champion: Floats) -> Evidence:
-    n1, n0 = float(challenger.sum()), float(champion.sum())
-    share = n1 / (n1 + n0)
+def _bet(evidence: Evidence, guard: PredictionShiftGuard, challenger: Floats, champion: Floats, *, log_cap: float) -> Evidence:
     past = _tabled(plus(evidence.champion, evidence.challenger), evidence.classes, guard)
-    rates = np.clip((_indicated(past, guard) + 0.5) / (past.sum() + 1.0), 1e-6, 1.0 - 1e-6)
-    x1, x0 = _indicated(challenger, guard), _indicated(champion, guard)
-    window = bet.Window(np.full_like(x1, n1), x1, np.full_like(x0, n0), x0, np.full_like(x1, share))
-    odds = (guard.tolerance_odds,) * 2 + (1.0 / guard.tolerance_odds,) * 2
-    factors = np.stack(bet.on_known_odds(COLUMNS, _sizes(rates), odds, window, rates), axis=1).ravel()
-    if _shifts(guard):
-        factors = np.append(factors, _whole(past, challenger, champion, share))
+    pooled, n1 = challenger + champion, float(challenger.sum())
     released, cash, age = wealth.release(FLOATS, evidence.log_atoms[-1], evidence.age, n1)
-    atoms = np.logaddexp(evidence.log_atoms[:-1], released + np.log(_weights(guard, evidence.classes))) + factors
-    atoms = np.append(atoms, cash)
-    now = FLOATS.log_sum(atoms.tolist())
-    margins = np.array(evidence.log_margins) + _margins(guard, window)
+    invested = np.logaddexp(evidence.log_atoms[:-1], released + np.log(_weights(guard, evidence.classes)))
+
+    def log_atoms(own: Floats) -> Floats:
+        """The wealth after the window, (R, atoms), had these answers been the challenger's, (R, classes + 1)."""
+        grown = invested + _log_factors(guard, past, own, pooled - own, n1 / pooled.sum())
+        return np.column_stack([grown, np.full(len(own), cash)])
+
+    boost = evidence.log_boost
+    if guard.tolerance_odds == 1.0:  # else equal versions are not all that is tolerated, and copies tell nothing of the others
+        worth = lambda own: np.logaddexp.reduce(log_atoms(own), axis=1)  # noqa: E731
+        boost += copies.log_boost(worth, challenger, champion, evidence.rollback, log_cap - boost)
+    atoms = log_atoms(challenger[None, :])[0].tolist()
+    now = FLOATS.log_sum(atoms)
+    margins = np.array(evidence.log_margins) + _margins(guard, _windows(guard, challenger, champion))
     return replace(
         evidence,
         rollback=now,
-        decision=now,
-        peak=max(evidence.peak, now),
+        decision=now + boost,
+        peak=max(evidence.peak, now + boost),
         promotion=float(COLUMNS.log_sum(list(margins.T)).min()),
-        log_atoms=tuple(atoms.tolist()),
+        log_atoms=tuple(atoms),
         log_margins=tuple(map(tuple, margins.tolist())),
         age=age,
+        log_boost=boost,
     )
+
+
+def _windows(guard: PredictionShiftGuard, challenger: Floats, champion: Floats) -> bet.Window[Floats]:
+    """One table per indicator; answers of shape (..., classes + 1)."""
+    x1, x0 = _indicated(challenger, guard), _indicated(champion, guard)
+    n1, n0 = (np.broadcast_to(each.sum(axis=-1, keepdims=True), x1.shape) for each in (challenger, champion))
+    return bet.Window(n1, x1, n0, x0, n1 / (n1 + n0))
+
+
+def _log_factors(guard: PredictionShiftGuard, past: Floats, challenger: Floats, champion: Floats, share: float) -> Floats:
+    """Of the atoms but the cash, (R, atoms); answers (R, classes + 1), as many of each kind together in every row."""
+    window = _windows(guard, challenger, champion)
+    rates = np.clip((_indicated(past, guard) + 0.5) / (past.sum() + 1.0), 1e-6, 1.0 - 1e-6)
+    odds = (guard.tolerance_odds,) * 2 + (1.0 / guard.tolerance_odds,) * 2
+    factors = np.stack(bet.on_known_odds(COLUMNS, _sizes(rates), odds, window, rates), axis=-1).reshape(len(challenger), -1)
+    return np.column_stack([factors, _whole(past, challenger, champion, share)]) if _shifts(guard) else factors
 
 
 def _sizes(rates: Floats) -> list[Floats]:
@@ -171,13 +191,13 @@ def _sizes(rates: Floats) -> list[Floats]:
 
 
 def _whole(past: Floats, challenger: Floats, champion: Floats, share: float) -> Floats:
-    """Bets that the whole score has shifted: tilts exp(b z) with the normal scores z of the bins."""
+    """Bets that the whole score has shifted, (R, shifts): tilts exp(b z) with the normal scores z of the bins."""
     part = (past + 0.5) / (past.sum() + 0.5 * len(past))
     scores = ndtri(np.clip(part.cumsum() - part / 2.0, 1e-6, 1.0 - 1e-6))
     by = np.array([*SHIFTS, *(-shift for shift in SHIFTS)])[:, None]
     tilts = np.exp(by * scores)
     tilts /= (tilts * part).sum(axis=1, keepdims=True)
-    found: Floats = np.log(tilts) @ challenger - np.log1p(share * (tilts - 1.0)) @ (challenger + champion)
+    found: Floats = challenger @ np.log(tilts).T - (challenger + champion) @ np.log1p(share * (tilts - 1.0)).T
     return found
 
 

@@ -71,7 +71,7 @@ def first(change: Change, share: float, rng: np.random.Generator, look_s: float,
         n1, n0 = int(rng.poisson(PER_S * look_s * share)), int(rng.poisson(PER_S * look_s * (1.0 - share)))
         own = Arm(n1, 0, answers=shapes.sparse(rng.multinomial(n1, change.challenger)))
         other = Arm(n0, 0, answers=shapes.sparse(rng.multinomial(n0, change.champion)))
-        known = prediction_shift.after(known, guard, Window(1, other, own))
+        known = prediction_shift.after(known, guard, Window(1, other, own), log_cap=NEEDED)
         if known.peak >= NEEDED:
             return look * look_s
     return float("nan")

@@ -71,8 +71,7 @@ def together(rollouts: int, seed: int) -> dict[float, int]:
     found = dict.fromkeys((0.05, 0.01), 0)
     for size, rng in chunks(rollouts, seed, "together"):
         dictionary, chances = latency_groups(rng)
-        slow = latency.fresh(size)
-        rows = {alpha: _Rows(alpha, size) for alpha in found}
+        rows = {alpha: _Rows(alpha, dictionary, size) for alpha in found}
         for look in range(LOOKS):
             n = rng.poisson(200.0 * LOOK_S, size)
             n1 = rng.binomial(n, SHARES[look * len(SHARES) // LOOKS])
@@ -82,32 +81,33 @@ def together(rollouts: int, seed: int) -> dict[float, int]:
                 now = np.where(late, 5.0 * chances, chances)
                 now = now / now.sum()
             challenger, champion = _arm(rng, n1, now), _arm(rng, n - n1, now)
-            latency.update(slow, dictionary, challenger[0], champion[0])
             for row in rows.values():
-                row.see(slow.decision, challenger, champion)
+                row.see(challenger, champion)
         for alpha, row in rows.items():
             found[alpha] += int(row.failed.sum())
     return found
 
 
 class _Rows:
-    """The guards that count, and the average of all three, for one alpha."""
+    """Three guards and the average of their evidence, for one alpha."""
 
-    def __init__(self, alpha: float, size: int) -> None:
+    def __init__(self, alpha: float, dictionary: slowdowns.Dictionary, size: int) -> None:
         self.policy = Policy(alpha=alpha, error_rate=TOGETHER.error_rate, latency=TOGETHER.latency, quality=TOGETHER.quality)
         assert self.policy.quality is not None
         self.errors = error_rate.fresh(size)
         self.labels = quality.fresh(size)
+        self.slow, self.dictionary = latency.fresh(size), dictionary
         self.failed = np.zeros(size, dtype=bool)
 
-    def see(self, slow: Floats, challenger: tuple[Floats, ...], champion: tuple[Floats, ...]) -> None:
+    def see(self, challenger: tuple[Floats, ...], champion: tuple[Floats, ...]) -> None:
         policy, caps = self.policy, guards.log_caps(self.policy)
         assert policy.quality is not None
-        _, n1, x1, labelled1, wrong1 = challenger
-        _, n0, x0, labelled0, wrong0 = champion
+        groups1, n1, x1, labelled1, wrong1 = challenger
+        groups0, n0, x0, labelled0, wrong0 = champion
         error_rate.update(self.errors, policy.error_rate, n1, x1, n0, x0, log_cap=caps["error_rate"])
         quality.update(self.labels, policy.quality, labelled1, wrong1, labelled0, wrong0, log_cap=caps["quality"])
-        decisions = {"error_rate": self.errors.decision, "latency": slow, "quality": self.labels.decision}
+        latency.update(self.slow, self.dictionary, groups1, groups0, log_cap=caps["latency"])
+        decisions = {"error_rate": self.errors.decision, "latency": self.slow.decision, "quality": self.labels.decision}
         average = sum(policy.weight_of(name) * np.exp(np.minimum(own, 500.0)) for name, own in decisions.items())
         self.failed |= np.asarray(average >= 1.0 / policy.alpha)
 

@@ -63,7 +63,7 @@ def first(pair: Pair, share: float, guard: LatencyGuard, rng: np.random.Generato
         own, other = (
             Arm(n, 0, shapes.sparse(rng.multinomial(n, chances))) for n, chances in ((n1, pair.challenger), (n0, pair.champion))
         )
-        known = latency.after(known, guard, Window(1, other, own))
+        known = latency.after(known, guard, Window(1, other, own), log_cap=NEEDED)
         if known.peak >= NEEDED:
             return look * LOOK_S
     return float("nan")

@@ -118,7 +118,7 @@ class Kernels(Generic[N]):
     def latency(self) -> Sequence[N]:
         known = latency.RECORD.of(self.maths, self.stored["latency"])
         of = self.tilts
-        latency.update(known, of, of.grouped(self.own, challenger=True), of.grouped(self.other, challenger=False))
+        latency.update(known, of, of.grouped(self.own, challenger=True), of.grouped(self.other, challenger=False), log_cap=CAP)
         return known.numbers()
 
     def both(self) -> None:

@@ -137,7 +137,7 @@ def spoken(*windows: tuple[list[int], list[int]]) -> tuple[float, float]:
     for window in windows:
         other, own = (np.bincount(at, minlength=bins.BINS).astype(float) for at in window)
         grouped = ALTERNATIVES.grouped(own, challenger=True), ALTERNATIVES.grouped(other, challenger=False)
-        latency.update(known, ALTERNATIVES, *(each[None, :] for each in grouped))
+        latency.update(known, ALTERNATIVES, *(each[None, :] for each in grouped), log_cap=5.0)
         margins = latency_margin.after(margins, CUTS, own, other)
     return known.rollback, latency_margin.promotion(margins)
 

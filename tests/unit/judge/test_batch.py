@@ -86,9 +86,9 @@ def test_the_latency_kernel_says_of_one_rollout_what_it_says_in_a_batch() -> Non
     for window in range(20):
         own, other = (rng.multinomial(n, shape, rollouts).astype(float) for n in (20 * (window % 5 > 0), 200))
         grouped = alternatives.grouped(own, challenger=True), alternatives.grouped(other, challenger=False)
-        latency.update(batch, alternatives, *grouped)
+        latency.update(batch, alternatives, *grouped, log_cap=5.0)
         for i, known in enumerate(single):
-            latency.update(known, alternatives, *(each[i : i + 1] for each in grouped))
+            latency.update(known, alternatives, *(each[i : i + 1] for each in grouped), log_cap=5.0)
     for i, known in enumerate(single):
         assert known.numbers() == pytest.approx([float(column[i]) for column in batch.numbers()], rel=1e-9, abs=1e-9)
 

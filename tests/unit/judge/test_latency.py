@@ -50,7 +50,7 @@ def rollout(
     for second in range(1, seconds + 1):
         n1, n0 = rng.poisson(200 * share), rng.poisson(200 * (1 - share))
         arms = (Arm(n0, 0, sparse(rng.multinomial(n0, CHAMPION))), Arm(n1, 0, sparse(rng.multinomial(n1, challenger))))
-        known = latency.after(known, guard, Window(1, *arms))
+        known = latency.after(known, guard, Window(1, *arms), log_cap=CAP)
         if until_decided and known.peak >= CAP:
             return known, second
     return known, seconds
@@ -114,7 +114,7 @@ def test_a_restart_in_the_middle_changes_nothing_and_arms_without_answers_neithe
     latency_margin.cuts.cache_clear()
     again, _ = rollout(CHAMPION, STRICT, seed=3, seconds=20)
     assert known == again
-    silent = latency.after(known, STRICT, Window(1, Arm(5, 5), Arm(5, 5)))
+    silent = latency.after(known, STRICT, Window(1, Arm(5, 5), Arm(5, 5)), log_cap=CAP)
     assert silent == known
 
 
@@ -122,9 +122,9 @@ def test_nothing_is_bet_before_the_champion_is_known() -> None:
     window = Window(1, Arm(40, 0, ((200, 40),)), Arm(40, 0, ((300, 40),)))
     known = latency.opened(STRICT)
     for _ in range(2):
-        known = latency.after(known, STRICT, window)
+        known = latency.after(known, STRICT, window, log_cap=CAP)
         assert known.peak == 0.0
-    assert latency.after(latency.after(known, STRICT, window), STRICT, window).peak > 0.0
+    assert latency.after(latency.after(known, STRICT, window, log_cap=CAP), STRICT, window, log_cap=CAP).peak > 0.0
 
 
 def test_every_tilt_rises_and_is_flat_below_the_floor() -> None:
@@ -139,6 +139,6 @@ def test_numbers_stay_finite_for_any_counts() -> None:
     known = latency.opened(STRICT, ((100, 10**12), (720, 1)))
     for index in (0, 100, 720):
         window = Window(1, Arm(1, 0, ((100, 10**12),)), Arm(1, 0, ((index, 10**12),)))
-        known = latency.after(known, STRICT, window)
+        known = latency.after(known, STRICT, window, log_cap=CAP)
     assert all(math.isfinite(value) for value in known.row)
     assert all(math.isfinite(value) for row in known.margins for value in row)

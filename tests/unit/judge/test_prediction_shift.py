@@ -35,7 +35,7 @@ def after_s(
     rng, known = np.random.default_rng(seed), prediction_shift.Evidence()
     for second in range(2, seconds + 1, 2):
         arms = (Arm(answers=counts(rng.multinomial(320, base))), Arm(answers=counts(rng.multinomial(80, parts))))
-        known = prediction_shift.after(known, guard, Window(1, *arms))
+        known = prediction_shift.after(known, guard, Window(1, *arms), log_cap=CAP)
         if known.peak >= CAP:
             return known, second
     return known, seconds
@@ -78,7 +78,7 @@ def test_alike_answers_pass_and_a_class_never_seen_before_is_no_error() -> None:
     known, _ = after_s(CLASSES, PredictionShiftGuard(), 3)
     assert known.promotion >= math.log(20.0)
     strange = Window(1, Arm(answers=((0, 10),)), Arm(answers=((0, 5), (77, 5))))
-    assert math.isfinite(prediction_shift.after(known, PredictionShiftGuard(), strange).rollback)
+    assert math.isfinite(prediction_shift.after(known, PredictionShiftGuard(), strange, log_cap=CAP).rollback)
 
 
 def test_by_default_it_holds_and_does_not_roll_back() -> None:
@@ -107,7 +107,7 @@ def test_scores_are_put_in_order_and_told_by_their_cuts() -> None:
     rng, known, guard = np.random.default_rng(5), prediction_shift.Evidence(), PredictionShiftGuard()
     for _ in range(20):
         arms = (Arm(answers=scores(rng, 300.0, 320)), Arm(answers=scores(rng, 450.0, 80)))
-        known = prediction_shift.after(known, guard, Window(1, *arms))
+        known = prediction_shift.after(known, guard, Window(1, *arms), log_cap=CAP)
     assert 20 <= len(known.classes) <= prediction_shift.MOST_CUTS
     assert known.peak >= CAP
     effect, (measure,) = prediction_shift.report(known, guard)
@@ -119,10 +119,10 @@ def test_scores_are_put_in_order_and_told_by_their_cuts() -> None:
 def test_a_score_between_two_cuts_counts_as_below_the_higher() -> None:
     known, guard = prediction_shift.Evidence(), PredictionShiftGuard()
     two, four, six = (answers.of_score(score) for score in (0.2, 0.4, 0.6))
-    known = prediction_shift.after(known, guard, Window(1, Arm(answers=((two, 90), (four, 30))), Arm()))
+    known = prediction_shift.after(known, guard, Window(1, Arm(answers=((two, 90), (four, 30))), Arm()), log_cap=CAP)
     assert known.classes == (two, four)
     arms = Arm(answers=((answers.of_score(0.3), 100),)), Arm(answers=((answers.of_score(0.3), 20), (six, 80)))
-    known = prediction_shift.after(known, guard, Window(1, *arms))
+    known = prediction_shift.after(known, guard, Window(1, *arms), log_cap=CAP)
     effect, (measure,) = prediction_shift.report(known, guard)
     assert (effect.of, measure.champion, measure.challenger) == ("share_above_0.4", 0.0, 0.8)
 
