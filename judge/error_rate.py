@@ -11,7 +11,7 @@ from .records import columns
 # How many times worse than tolerated, and the part of the wealth that bets on it.
 BETS = counts.Bets(
     worse=(1.5, 2.5, 5.0, 10.0, 30.0, 100.0),
-    worse_weights=(0.25, 0.25, 0.20, 0.15, 0.10, 0.05),
+    worse_weights=(0.25, 0.25, 0.21, 0.17, 0.09, 0.03),
 )
 RECORD, FRESH = counts.Known, BETS.fresh
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from .maths import Maths, N
 
-# Of the wealth 15 % starts as cash. After N requests (1 + N/1000)^-1/2 of it is left; the rest was spread over all starting
+# Of the wealth 10 % starts as cash. After N requests (1 + N/1000)^-1/2 of it is left; the rest was spread over all starting
 # times before, evenly on a logarithmic scale: requests, not minutes, so that a slow service restarts as often as a busy one,
 # and a window cut in two invests exactly what the whole window would have.
-CASH = 0.15
+CASH = 0.10
 RESTART_REQUESTS = 1000.0
 RESTART_POWER = 0.5
 

@@ -142,3 +142,14 @@ def test_numbers_stay_finite_for_any_counts() -> None:
         known = latency.after(known, STRICT, window, log_cap=CAP)
     assert all(math.isfinite(value) for value in known.row)
     assert all(math.isfinite(value) for row in known.margins for value in row)
+
+
+def test_every_answer_is_in_one_group_whatever_is_tolerated() -> None:
+    rng = np.random.default_rng(5)
+    counts = rng.multinomial(5000, CHAMPION)
+    for tolerance_pct, tolerance_ms in ((0.0, 0.0), (3.0, 0.0), (10.0, 2.0), (40.0, 0.0)):
+        groups = slowdowns.build(sparse(counts), (), 50.0, tolerance_pct, tolerance_ms)
+        for challenger in (False, True):
+            grouped = groups.grouped(counts.astype(float), challenger=challenger)
+            assert grouped.sum() == 5000.0
+            assert grouped.min() >= 0.0

@@ -164,7 +164,7 @@ def test_how_many_answers_are_missing_is_forecast_within_half_to_twice(share: fl
         while known.promotion < needed:
             answered, own = int(100 * share), own + int(100 * share)
             arms = (Arm(answers=scores(rng, 300.0, 100 - answered)), Arm(answers=scores(rng, 300.0, answered)))
-            known = prediction_shift.after(known, guard, Window(1, *arms))
+            known = prediction_shift.after(known, guard, Window(1, *arms), log_cap=CAP)
             if first is None and (missing := prediction_shift.more(known, needed)) is not None:
                 first = own + missing
         assert first is not None
