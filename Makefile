@@ -33,11 +33,15 @@ check: setup ## format, lint, types, import rules, lock file fresh
 
 .PHONY: bench
 bench: setup ## the benchmarks: tables here, JSON under .slipway/bench/
-	@for script in $(filter-out bench/bench_judge.py,$(wildcard bench/bench_*.py)); do $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out bench/bench_judge.py bench/bench_drift.py,$(wildcard bench/bench_*.py)); do $(BIN)/python $$script || exit 1; done
 
 .PHONY: bench-judge
 bench-judge: setup ## what the judge promises, simulated: tables here, JSON under .slipway/bench/, pictures in docs/images/
 	@$(BIN)/python bench/bench_judge.py
+
+.PHONY: bench-drift
+bench-drift: setup ## drift beside Evidently, NannyML and ADWIN (an environment of its own for them): tables here, JSON under .slipway/bench/, pictures in docs/images/
+	@$(BIN)/python bench/bench_drift.py
 
 .PHONY: dashboards
 dashboards: setup ## Grafana's dashboards, written from grafana/*.py into grafana/dashboards/

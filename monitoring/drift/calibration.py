@@ -34,7 +34,7 @@ FLOOR = 0.02  # a smaller distance is never an alarm: a shift of the mean by 0.0
 POWER = 2.0 / 3.0
 WORTH = 0.75  # of an independent run, what a run of the reference tells: what follows in time is alike
 USUAL = 0.99  # the quantile up to which a score's own resamples tell its tail
-SPENT = 0.7  # of the false alarms: the rest is kept back, for the tail is a fitted one
+SPENT = 0.6  # of the false alarms: the rest is kept back, for the tail is a fitted one
 SPREAD = 1e-6  # of a score that never varies, as that of a constant column
 
 

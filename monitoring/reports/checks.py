@@ -1,5 +1,9 @@
 """PURE pandas. What Evidently is blind to, or raises on: nulls, missing, constant and all-null columns, types, unknown values.
 
+Limits are of effect, and a share counts with its lower bound, as in the streaming verdict: one odd row of a hundred is no finding. What they cannot know is how
+nulls hang together in time, for the reference rows are a few of each day; only the streaming verdict compares an afternoon with afternoons, and only
+that raises alarms.
+
 Also brings the rows into the shape that Evidently is given: only columns that both sides can be compared by.
 """
 
@@ -12,13 +16,11 @@ import numpy as np
 import pandas as pd
 
 from monitoring import prediction_files as files
+from monitoring.drift import limits
 
 from .outcome import Check
 
-MORE_NULLS = 0.05  # of the rows, beyond the reference's
-UNSEEN = 0.01
-FAR = 0.001  # of the rows, ten widths of the reference away
-FAR_WIDTHS = 10.0
+FAR_WIDTHS = 10.0  # of the reference, as in the profile
 CATEGORIES = 100  # of a column that Evidently is given; the rest becomes one
 OTHERS = "(others)"
 
@@ -131,7 +133,7 @@ def _found(name: str, raw: pd.Series, now: pd.Series, before: pd.Series, *, nume
     if values.empty:
         if not known.empty:
             yield Check(name, "empty", f"{name} is null in every row; in the reference in {usual:.1%}")
-    elif nulls > usual + MORE_NULLS:
+    elif _surely(now.isna()) > usual + limits.MORE_NULLS:
         yield Check(name, "nulls", f"{name} is null in {nulls:.1%} of the rows; in the reference in {usual:.1%}")
     if wrong > 0:
         yield Check(name, "type", f"{name} is no finite number in {wrong:.1%} of the rows")
@@ -142,13 +144,18 @@ def _found(name: str, raw: pd.Series, now: pd.Series, before: pd.Series, *, nume
     if numeric:
         low, high = float(known.min()), float(known.max())
         width = FAR_WIDTHS * max(high - low, 1e-9 * abs(high), 1e-12 if high > low else abs(high) or 1.0)
-        far = float(((values < low - width) | (values > high + width)).mean())
-        if far > FAR:
-            yield Check(name, "far", f"{name} is far outside of {low:g} to {high:g} in {far:.1%} of the rows")
+        far = (values < low - width) | (values > high + width)
+        if _surely(far) > limits.FAR:
+            yield Check(name, "far", f"{name} is far outside of {low:g} to {high:g} in {far.mean():.1%} of the rows")
         return
-    unseen = float((~values.isin(set(known))).mean())
-    if unseen > UNSEEN + _surprise(known):
-        yield Check(name, "unseen", f"{name} has values in {unseen:.1%} of the rows that the reference has not")
+    unseen = ~values.isin(set(known))
+    if _surely(unseen) > limits.UNSEEN + _surprise(known):
+        yield Check(name, "unseen", f"{name} has values in {unseen.mean():.1%} of the rows that the reference has not")
+
+
+def _surely(hits: pd.Series) -> float:
+    """The lower bound of their share."""
+    return float(limits.at_least(np.array(hits.mean()), len(hits)))
 
 
 def _surprise(known: pd.Series) -> float:
@@ -156,4 +163,4 @@ def _surprise(known: pd.Series) -> float:
     half = len(known) // 2
     if not half:
         return 0.0
-    return 3.0 * float((~known.iloc[half:].isin(set(known.iloc[:half]))).mean())
+    return limits.SURPRISES * float((~known.iloc[half:].isin(set(known.iloc[:half]))).mean())

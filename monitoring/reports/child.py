@@ -82,14 +82,14 @@ def _make(job: Job) -> None:
     _step("asking Evidently")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        snapshot = _evidently(found)
+        taken = snapshot(found)
         _step("writing the report")
-        snapshot.save_html(str(job.into / HTML))
-        snapshot.save_json(str(job.into / EVIDENTLY))
-    _write(job, replace(base, end=End.DONE, reason="", scores=_scores(snapshot.dict())))
+        taken.save_html(str(job.into / HTML))
+        taken.save_json(str(job.into / EVIDENTLY))
+    _write(job, replace(base, end=End.DONE, reason="", scores=scores(taken.dict())))
 
 
-def _evidently(found: Any) -> Any:
+def snapshot(found: Any) -> Any:
     from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415 - 4 s and 350 MB
     from evidently.presets import DataDriftPreset, DataSummaryPreset  # noqa: PLC0415
 
@@ -98,7 +98,7 @@ def _evidently(found: Any) -> Any:
     return Report([DataDriftPreset(), DataSummaryPreset()]).run(current, reference)
 
 
-def _scores(document: dict[str, Any]) -> tuple[Score, ...]:
+def scores(document: dict[str, Any]) -> tuple[Score, ...]:
     """A bare number means something by its method only: a p-value is low, a distance high, where there is drift."""
     found = []
     for metric in document["metrics"]:

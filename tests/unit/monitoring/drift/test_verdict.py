@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitoring.drift import calibration, reference, verdict
+from monitoring.drift import calibration, limits, reference, verdict
 from monitoring.drift.verdict import Break, Label
 from registry import profile
 
@@ -143,7 +143,7 @@ def test_constant_columns_and_columns_without_values_do_not_disturb() -> None:
 
 
 def test_a_share_has_a_lower_bound() -> None:
-    bounds = verdict.at_least(np.array([0.0, 0.01, 1.0]), 1000)
+    bounds = limits.at_least(np.array([0.0, 0.01, 1.0]), 1000)
     assert bounds[0] == 0
     assert 0.001 < bounds[1] < 0.01
     assert 0.98 < bounds[2] < 1
