@@ -18,8 +18,8 @@ import numpy as np
 
 from .maths import Floats
 
-COPIES = 200
-DEEP = 2.5  # below A by more than this factor's logarithm, one window hardly reaches it
+COPIES = 500
+DEEP = 3.5  # below A by more than this factor's logarithm, one window hardly reaches it
 MOST_ANSWERS = 1_000_000  # in one window; with more, the overshoot is small beside what a window tells
 
 

@@ -68,7 +68,7 @@ SPREAD_PARTS = 8  # between none and all of it
 # several at once, and what was learned from twenty requests already bets better than any single family.
 UNCHANGED_REQUESTS = 2.0
 CHANGED_REQUESTS = 4.0
-LEARNED = 0.3  # of the weight
+LEARNED = 0.25  # of the weight
 LEARNING_STEPS = 15  # of expectation maximisation; more change nothing that matters
 _FAMILY_WEIGHTS: Floats = np.array([family[3] for family in FAMILIES])
 _FAMILY_WEIGHTS = _FAMILY_WEIGHTS / _FAMILY_WEIGHTS.sum()
