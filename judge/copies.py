@@ -13,13 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import exp, log
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .maths import Floats
 
-COPIES = 500
-DEEP = 3.5  # below A by more than this factor's logarithm, one window hardly reaches it
+COPIES = 400
+DEEP = 3.0  # below A by more than this factor's logarithm, one window hardly reaches it
+FEW_ANSWERS = 1000  # are dealt one by one, more by kind, which then is faster
 MOST_ANSWERS = 1_000_000  # in one window; with more, the overshoot is small beside what a window tells
 
 
@@ -34,17 +37,18 @@ def log_boost(log_worth: Callable[[Floats], Floats], own: Floats, other: Floats,
         return 0.0
     kinds = np.flatnonzero(pooled)
     dealt = np.vstack([own, np.zeros((COPIES, len(own)))])
-    dealt[1:, kinds] = _dealer(pooled[kinds], own.sum()).multivariate_hypergeometric(
-        pooled[kinds].astype(np.int64), int(own.sum()), size=COPIES
-    )
+    dealt[1:, kinds] = _copies(pooled[kinds].astype(np.int64), int(own.sum()))
     worth = np.exp(np.minimum(log_worth(dealt) - log_cap, 300.0))  # in units of A
     return log(_factor(worth, exp(log_now - log_cap))) if worth.max() >= 1.0 else 0.0
 
 
-def _dealer(pooled: Floats, own: float) -> np.random.Generator:
-    """Chance that depends on nothing but what both arms answered together: a replay deals the same copies, and nothing in
-    them tells which assignment was seen."""
-    return np.random.default_rng([int(own), *pooled.astype(np.int64).tolist()])
+def _copies(pooled: NDArray[np.int64], own: int) -> NDArray[np.int64]:
+    """So many of the answers called the challenger's, anew each time, (COPIES, kinds). Chance depends on nothing but what both arms
+    answered together: a replay deals the same copies, and nothing in them tells which assignment was seen."""
+    dealer = np.random.default_rng([own, *pooled.tolist()])
+    method: Literal["count", "marginals"] = "count" if pooled.sum() <= FEW_ANSWERS else "marginals"
+    found: NDArray[np.int64] = dealer.multivariate_hypergeometric(pooled, own, size=COPIES, method=method)
+    return found
 
 
 def _factor(worth: Floats, before: float) -> float:

@@ -122,9 +122,8 @@ def update(
 def _log_worth(log_tilts: Floats, log_atoms: Floats, own: Floats) -> Floats:
     """Logarithm of the wealth, (R,), had these answers been the challenger's, (R, K). log_atoms: of the alternatives, less what the window
     costs whoever it came from; the cash last."""
-    grown = np.column_stack([own @ log_tilts.T + log_atoms[:-1], np.full(len(own), log_atoms[-1])])
-    found: Floats = np.logaddexp.reduce(grown, axis=1)
-    return found
+    grown = own @ log_tilts.T + log_atoms[:-1]
+    return COLUMNS.log_sum([*grown.T, np.full(len(own), log_atoms[-1])])
 
 
 def after(evidence: Evidence, guard: LatencyGuard, window: Window, *, log_cap: float) -> Evidence:
