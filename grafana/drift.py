@@ -19,7 +19,6 @@ JUDGED = "prediction_shift|quality|disagreement"  # guards of a rollout that loo
 HARM = Field(PLAIN, steps(fields.GOOD, (0.5, fields.CAUTION), (1.0, fields.WORSE)), low=0, decimals=2)
 BEYOND = Field(PLAIN, steps(fields.GOOD, (1.0, fields.BAD)), low=0, decimals=2)
 SHARE = Field(RATIO, steps(fields.GOOD, (0.1, fields.CAUTION), (0.3, fields.BAD)), low=0, decimals=1)
-NUMBER = Field(PLAIN, shade(fields.NEUTRAL), decimals=3)
 COUNT = Field(PLAIN, shade(fields.NEUTRAL), decimals=0)
 API = Box("api", "Control plane", "Where a browser finds slipway's API: for links to reports", "http://127.0.0.1:8700")
 ALARMS = "Slipway(Data|Drift|Counting).+"  # of monitoring/prometheus/rules/drift.yml
@@ -149,31 +148,31 @@ def _columns() -> Row:
     def last(metric: names.Metric, **labels: str) -> Target:
         return Target(f"max by ({by}) ({q.sel(metric, **labels)})")
 
-    shares = [last(names.DRIFT_INTEGRITY, kind=kind) for kind in ("null", "unseen", "outside", "far")]
-    scores = [last(metric, method="kolmogorov_smirnov") for metric in (names.DRIFT_SCORE, names.DRIFT_THRESHOLD)]
-    course = last(names.DRIFT_BEYOND)
-    asked = (last(names.DRIFT_BEYOND), course, last(names.DRIFT_MOVED), last(names.DRIFT_IMPORTANCE), *scores, *shares)
+    beyond, integrity = last(names.DRIFT_BEYOND), Target(f"max by ({by}, kind) ({q.sel(names.DRIFT_INTEGRITY)})")
+    asked = (beyond, beyond, last(names.DRIFT_MOVED), last(names.DRIFT_IMPORTANCE), integrity)
     part = Field(RATIO, shade(fields.NEUTRAL), decimals=1)
-    looks = (BEYOND, BEYOND, SHARE, part, NUMBER, NUMBER, SHARE, SHARE, SHARE, SHARE)
-    titles = ("of threshold", "course", "moved", "importance", "KS", "KS threshold", "null", "unseen", "outside", "far")
+    looks = (BEYOND, BEYOND, SHARE, part, SHARE)
+    titles = ("of threshold", "course", "moved", "importance", "integrity")
     shown = {"of threshold": "color-background", "course": "sparkline"}
     columns = [
         Column("model_version", "version", links=(_report("${__data.fields.model_version}"),)),
         Column("feature", "column"),
     ]
     columns += [
-        Column("ABCDEFGHIJ"[place], title, look, shown.get(title, "color-text"))
+        Column("ABCDE"[place], title, look, shown.get(title, "color-text"))
         for place, (title, look) in enumerate(zip(titles, looks, strict=True))
     ]
-    beyond = _of("champion", q.sel(names.DRIFT_BEYOND), "feature")
-    integrity = _of("champion", q.sel(names.DRIFT_INTEGRITY), "feature, kind")
+    columns.append(Column("kind", "of which"))
+    farthest = _of("champion", q.sel(names.DRIFT_BEYOND), "feature")
+    broken = _of("champion", q.sel(names.DRIFT_INTEGRITY), "feature, kind")
     return Row(
         "Columns",
         (
             table(
                 "Columns by how far they drift",
-                "Of threshold: the larger of a column's scores to their calibrated thresholds; from 1 it drifts. Moved: share of rows in other bins, beyond "
-                "chance. Importance: how much the model depends on it. Clocks have no threshold. A click on a version leads to its report in depth.",
+                "Of threshold: the largest of a column's scores to their calibrated thresholds; from 1 it drifts. Moved: share of rows in other bins, beyond "
+                "chance. Importance: how much the model depends on it. Integrity: the largest share of null, unseen, outside or far values. Clocks have no "
+                "threshold. A click on a version leads to its report in depth.",
                 asked,
                 columns,
                 h=9,
@@ -182,15 +181,15 @@ def _columns() -> Row:
             lines(
                 "Scores to thresholds",
                 f"Of the champion's columns, the {MOST} farthest; from 1 a column drifts.",
-                [Target(f"topk({MOST}, {beyond})", "{{feature}}")],
+                [Target(f"topk({MOST}, {farthest})", "{{feature}}")],
                 BEYOND,
                 w=12,
                 limits=True,
             ),
             lines(
                 "Integrity",
-                f"Share of null, unseen, outside or far values at the champion, the {MOST} largest.",
-                [Target(f"topk({MOST}, {integrity})", "{{feature}}: {{kind}}")],
+                f"The worst of null, unseen, outside and far values in each of the champion's columns, the {MOST} largest.",
+                [Target(f"topk({MOST}, {broken})", "{{feature}}: {{kind}}")],
                 SHARE,
                 w=12,
             ),

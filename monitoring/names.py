@@ -134,7 +134,7 @@ EXECUTION = _histogram(
     "rollback_execution_seconds", "From that decision, or a person's, until all gateways had obeyed", ROLLBACK_S
 )
 
-# Drift, of versions in service. `feature` is a column of the profile (at most 100 are shown) or "prediction"; `method`, `kind`: closed sets.
+# Drift, of versions in service. `feature` is a column of the profile (at most 100 are shown) or "prediction"; `kind`: a closed set.
 _COLUMN = (MODEL, VERSION, "feature")
 DRIFT_WATCHED = _gauge("drift_watched", "1 while the version's rows are counted and read, 0 if they cannot be", MODEL, VERSION)
 DRIFT_AGE = _gauge(
@@ -144,36 +144,34 @@ DRIFT_VERDICT = _gauge("drift_verdict", "1 for the verdict on the version's newe
 DRIFT_WINDOW_ROWS = _gauge("drift_window_rows", "Rows in that window", MODEL, VERSION)
 DRIFT_WINDOW_S = _gauge("drift_window_seconds", "Time from its first row to its last", MODEL, VERSION)
 DRIFT_HARM = _gauge("drift_harm_ratio", "How far predictions or important features moved; harmful from 1", MODEL, VERSION)
-DRIFT_SCORE = _gauge("drift_score", "Distance from the reference, by method", *_COLUMN, "method")
-DRIFT_THRESHOLD = _gauge(
-    "drift_threshold", "Calibrated threshold of that distance, where it may raise an alarm", *_COLUMN, "method"
+DRIFT_BEYOND = _gauge(
+    "drift_score_to_threshold_ratio", "The largest of a column's scores to their calibrated thresholds; drifts from 1", *_COLUMN
 )
-DRIFT_BEYOND = _gauge("drift_score_to_threshold_ratio", "The larger of a column's scores to their thresholds", *_COLUMN)
 DRIFT_MOVED = _gauge("drift_moved_ratio", "Share of the rows that moved to other bins, beyond chance", *_COLUMN)
 DRIFT_IMPORTANCE = _gauge("drift_importance_ratio", "How much the model depends on the feature", *_COLUMN)
-DRIFT_INTEGRITY = _gauge("drift_integrity_ratio", "Share of null, unseen, outside or far values", *_COLUMN, "kind")
+DRIFT_INTEGRITY = _gauge(
+    "drift_integrity_ratio", "Largest share of null, unseen, outside or far values, and of which", *_COLUMN, "kind"
+)
 DRIFT_FAILURES = _counter("drift_failures", "Looks at a model's drift that failed", MODEL)
 DRIFT_DURATION = _histogram("drift_pass_duration_seconds", "One look at the drift of all versions", API_S)
 
-# In depth by Evidently, whose thresholds are not calibrated; `method` is its name for it, `kind` one of our own checks
+# In depth by Evidently, whose thresholds are not calibrated; `method` is its name for it. Which columns they are is in the report.
 DRIFT_REPORTS = _counter("drift_reports", "Reports in depth, by how they ended", MODEL, "outcome")
 DRIFT_REPORT_TIME = _gauge("drift_report_timestamp_seconds", "When the version's newest report was made", MODEL, VERSION)
 DRIFT_REPORT_SCORE = _gauge("drift_report_score", "Evidently's score in that report", *_COLUMN, "method")
-DRIFT_REPORT_THRESHOLD = _gauge(
-    "drift_report_threshold", "Evidently's own threshold for it, not calibrated", *_COLUMN, "method"
+DRIFT_REPORT_DRIFTED = _gauge("drift_report_drifted", "Columns that drift by Evidently's own thresholds", MODEL, VERSION)
+DRIFT_REPORT_BROKEN = _gauge(
+    "drift_report_broken", "Columns in which an integrity check of the report found something", MODEL, VERSION
 )
-DRIFT_REPORT_DRIFTED = _gauge("drift_report_drifted", "1 if Evidently says it drifts", *_COLUMN, "method")
-DRIFT_REPORT_CHECK = _gauge("drift_report_check", "1 for each integrity check that found something", *_COLUMN, "kind")
 
 DRIFT: tuple[Metric, ...] = (
     *(DRIFT_WATCHED, DRIFT_AGE, DRIFT_VERDICT, DRIFT_WINDOW_ROWS, DRIFT_WINDOW_S, DRIFT_HARM),
-    *(DRIFT_SCORE, DRIFT_THRESHOLD, DRIFT_BEYOND, DRIFT_MOVED, DRIFT_IMPORTANCE, DRIFT_INTEGRITY),
+    *(DRIFT_BEYOND, DRIFT_MOVED, DRIFT_IMPORTANCE, DRIFT_INTEGRITY),
     *(DRIFT_FAILURES, DRIFT_DURATION),
 )
 
 DRIFT_IN_DEPTH: tuple[Metric, ...] = (
-    *(DRIFT_REPORTS, DRIFT_REPORT_TIME, DRIFT_REPORT_SCORE, DRIFT_REPORT_THRESHOLD),
-    *(DRIFT_REPORT_DRIFTED, DRIFT_REPORT_CHECK),
+    *(DRIFT_REPORTS, DRIFT_REPORT_TIME, DRIFT_REPORT_SCORE, DRIFT_REPORT_DRIFTED, DRIFT_REPORT_BROKEN),
 )
 
 CONTROL_PLANE: tuple[Metric, ...] = (
@@ -214,7 +212,9 @@ SERVER: tuple[Metric, ...] = (
 COUNTING = _gauge("server_counting", "1 while features and predictions are counted for drift", MODEL, VERSION)
 COUNTING_FAILURES = _counter("server_counting_failures", "Calls of the model whose rows could not be counted", MODEL, VERSION)
 FEATURE_ROWS = _counter("server_feature_rows", "Rows by feature and bin of the reference profile", *_COLUMN, "bin")
-PREDICTION_ROWS = _counter("server_prediction_rows", "Predictions by bin of the reference profile", MODEL, VERSION, "bin")
+PREDICTION_ROWS = _counter(
+    "server_prediction_rows", "Predictions by bin, at most 20, of the reference profile", MODEL, VERSION, "bin"
+)
 
 SERVER_DRIFT: tuple[Metric, ...] = (COUNTING, COUNTING_FAILURES, FEATURE_ROWS, PREDICTION_ROWS)
 
@@ -236,7 +236,6 @@ ENVOY_RETRIES = Metric("envoy_cluster_upstream_rq_retry", Kind.COUNTER, "Sent ag
 ENVOY_REFUSED = Metric(
     "envoy_cluster_upstream_cx_connect_fail", Kind.COUNTER, "Connections that a replica did not take", _ENVOY
 )
-ENVOY_HEALTHY = Metric("envoy_cluster_membership_healthy", Kind.GAUGE, "Replicas that it may send to", _ENVOY)
 ENVOY_CONNECTED = Metric("envoy_control_plane_connected_state", Kind.GAUGE, "1 while its control plane answers")
 
 ENVOY_MEMORY = Metric("envoy_server_memory_allocated", Kind.GAUGE, "Bytes")
@@ -252,5 +251,5 @@ ENVOY: tuple[Metric, ...] = (
         ENVOY_RETRIES,
         ENVOY_REFUSED,
     ),
-    *(ENVOY_HEALTHY, ENVOY_CONNECTED, ENVOY_MEMORY),
+    *(ENVOY_CONNECTED, ENVOY_MEMORY),
 )

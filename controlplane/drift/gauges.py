@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.metrics.families import Row
 from monitoring import names
-from monitoring.drift.verdict import Finding
+from monitoring.drift.verdict import Break, Finding
 
 from .ledger import Judged
 
@@ -28,25 +28,24 @@ def rows(judged: Judged) -> Iterator[Row]:
 
 
 def _finding(finding: Finding, labels: tuple[str, str]) -> Iterator[Row]:
+    """Four at most, whatever the methods: the API tells each score with its threshold, and every share."""
     own = (*labels, finding.column)
-    for method, score, threshold in (
-        ("jensen_shannon", finding.jensen_shannon, finding.jensen_shannon_threshold),
-        ("kolmogorov_smirnov", finding.kolmogorov_smirnov, finding.kolmogorov_smirnov_threshold),
-        ("psi", finding.psi, None),
-        ("total_variation", finding.total_variation, None),
-        ("wasserstein", finding.wasserstein, finding.wasserstein_threshold),
-    ):
-        yield names.DRIFT_SCORE, score, (*own, method)
-        if threshold is not None and finding.compared:
-            yield names.DRIFT_THRESHOLD, threshold, (*own, method)
-    yield names.DRIFT_IMPORTANCE, finding.importance, own
-    yield names.DRIFT_MOVED, finding.moved, own
     if finding.compared:
         yield names.DRIFT_BEYOND, finding.ratio, own
-    for kind, share in (
-        ("null", finding.nulls),
-        ("unseen", finding.unseen),
-        ("outside", finding.outside),
-        ("far", finding.far),
-    ):
-        yield names.DRIFT_INTEGRITY, share, (*own, kind)
+    yield names.DRIFT_MOVED, finding.moved, own
+    yield names.DRIFT_IMPORTANCE, finding.importance, own
+    kind, share = _worst(finding)
+    yield names.DRIFT_INTEGRITY, share, (*own, kind)
+
+
+def _worst(finding: Finding) -> tuple[str, float]:
+    """A share that breaks the column goes before one that is merely larger."""
+    broken = set(finding.breaks)
+    shares = (
+        ("null", finding.nulls, bool(broken & {Break.NULLS, Break.EMPTY})),
+        ("unseen", finding.unseen, Break.UNSEEN in broken),
+        ("far", finding.far, Break.FAR in broken),
+        ("outside", finding.outside, False),
+    )
+    kind, share, _ = max(shares, key=lambda one: (one[2], one[1]))
+    return kind, share

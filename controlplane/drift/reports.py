@@ -157,12 +157,9 @@ class Reporter:
             labels = (model_name, str(version))
             yield names.DRIFT_REPORT_TIME, report.order.at.timestamp(), labels
             for score in report.result.scores:
-                own = (*labels, score.column, score.method)
-                yield names.DRIFT_REPORT_SCORE, score.score, own
-                yield names.DRIFT_REPORT_THRESHOLD, score.threshold, own
-                yield names.DRIFT_REPORT_DRIFTED, float(score.drifted), own
-            for column, kind in dict.fromkeys((check.column, check.kind) for check in report.result.checks):
-                yield names.DRIFT_REPORT_CHECK, 1.0, (*labels, column, kind)
+                yield names.DRIFT_REPORT_SCORE, score.score, (*labels, score.column, score.method)
+            yield names.DRIFT_REPORT_DRIFTED, sum(score.drifted for score in report.result.scores), labels
+            yield names.DRIFT_REPORT_BROKEN, len({check.column for check in report.result.checks}), labels
 
     # --- the work
 

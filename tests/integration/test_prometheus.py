@@ -30,12 +30,16 @@ MODEL = "toy"
 SCRAPE_S = server.Config("h:1", "h:2").scrape_s
 # New targets are found within one more scrape interval; and the machine may be busy.
 FOUND_S = 2 * SCRAPE_S + 10.0
-BODIES = [b'{"dataframe_records":[{"x":1.0}]}']
-GOLDEN = {"inputs": {"dataframe_records": [{"x": 1.0}]}, "predictions": [2.0]}
+# As many features as the demo's model, and answers that are probabilities, as there.
+FEATURES = [f"x{number}" for number in range(17)]
+ROW = {"dataframe_records": [dict.fromkeys(FEATURES, 1.0)]}
+BODIES = [json.dumps(ROW).encode()]
+GOLDEN = {"inputs": ROW, "predictions": [0.125]}
 LEARNED = np.random.default_rng(1).integers(1, 6, 5000).astype(float)
-PROFILE = profile.build({"x": LEARNED}, LEARNED * 2, importance={"x": 1.0})
+PROFILE = profile.build(dict.fromkeys(FEATURES, LEARNED), LEARNED / 8, importance={"x0": 1.0})
+INPUTS = [{"type": "double", "name": name, "required": True} for name in FEATURES]
 FILES = {
-    "MLmodel": b"""flavors:
+    "MLmodel": f"""flavors:
   python_function:
     loader_module: mlflow.sklearn
     model_path: model.pkl
@@ -44,10 +48,10 @@ FILES = {
     serialization_format: pickle
     code: code
 signature:
-  inputs: '[{"type": "double", "name": "x", "required": true}]'
-""",
+  inputs: '{json.dumps(INPUTS)}'
+""".encode(),
     "model.pkl": b"\x80\x02ctoy\nModel\n)R.",  # pickle for: toy.Model()
-    "code/toy.py": b'class Model:\n    def predict(self, data):\n        return data["x"] * 2\n',
+    "code/toy.py": b'class Model:\n    def predict(self, data):\n        return data["x0"] / 8\n',
     "slipway/golden.json": json.dumps(GOLDEN).encode(),
     "slipway/profile.json": json.dumps(PROFILE.to_json()).encode(),
 }
@@ -154,14 +158,20 @@ def test_every_name_that_rules_use_is_in_the_database(seen: Prometheus) -> None:
     assert {name for name in used if not any(each.startswith(name) for each in stored)} <= absent
 
 
-def test_series_per_version_stay_in_the_budget(seen: Prometheus) -> None:
+def test_series_per_version_stay_in_the_budget(seen: Prometheus, eventually: Eventually) -> None:
+    """Drift is in it: its score is told of each column, and bins of predictions."""
+    eventually(lambda: seen.value(f'count({names.DRIFT_BEYOND.name}{{model="{MODEL}",model_version="2"}})') == 18, FOUND_S)
     count = seen.value(f'count({{model="{MODEL}",model_version="2"}})')
     assert count is not None
-    assert 100 < count <= 300
-    drift = seen.value(f'count({{model="{MODEL}",model_version="2",__name__=~"slipway_drift_.+",feature="x"}})')
-    assert drift is not None
-    assert drift <= 15, "which docs/operate.md says of each feature"
-    assert not seen.labels('{__name__=~"bentoml_.+|.+_created|.+_feature_rows_total"}', "__name__")
+    assert 200 < count <= 300
+    for feature in ("x0", "prediction"):
+        drift = seen.labels(f'{{model="{MODEL}",model_version="2",feature="{feature}"}}', "__name__")
+        assert len(drift) == 4, "which docs/operate.md says of each column"
+    bins = seen.value(f'count({names.PREDICTION_ROWS.name}{{model="{MODEL}",model_version="2"}})')
+    assert bins is not None
+    assert bins <= 20
+    left_out = "bentoml_.+|.+_created|.+_feature_rows_total|.+_stage_duration_seconds_bucket|envoy_cluster_upstream_rq"
+    assert not seen.labels(f'{{__name__=~"{left_out}"}}', "__name__")
     assert not seen.labels('{epoch!=""}', "__name__")
 
 

@@ -8,15 +8,18 @@ of one replica, are never taken for one; a gateway routes neither address to cli
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 
 from . import answers, counting, metrics, openmetrics
 
 FORMAT = 1  # of /counts
 SHOWN = 100  # features in Prometheus, the most important ones; /counts has them all
+MOST = 20  # bins of predictions in Prometheus; /counts has them all
 FEATURES, PREDICTIONS = "slipway_server_feature_rows_total", "slipway_server_prediction_rows_total"
 COUNTING, FAILURES = "slipway_server_counting", "slipway_server_counting_failures_total"
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
@@ -89,7 +92,7 @@ class Exposed:
             return
         yield f"# HELP {FAILURES} Calls of the model whose rows could not be counted\n# TYPE {FAILURES} counter\n"
         yield f"{FAILURES}{{{self._whose}}} {self.counter.failures}\n"
-        *features, (_, bins, counts) = self.counter.series()
+        *features, (_, _, given) = self.counter.series()
         weights = self.counter.reference.weights
         shown = sorted(sorted(range(len(features)), key=lambda index: -weights[index])[:SHOWN])
         yield f"# HELP {FEATURES} Rows by feature and bin of the reference profile\n# TYPE {FEATURES} counter\n"
@@ -98,9 +101,24 @@ class Exposed:
             whose = f'{FEATURES}{{{self._whose},feature="{name.translate(_ESCAPES)}",bin="'
             for label, count in zip(names, many, strict=True):
                 yield f'{whose}{label.translate(_ESCAPES)}"}} {count}\n'
-        yield f"# HELP {PREDICTIONS} Predictions by bin of the reference profile\n# TYPE {PREDICTIONS} counter\n"
-        for label, count in zip(bins, counts, strict=True):
+        yield f"# HELP {PREDICTIONS} Predictions by bin, at most 20, of the reference profile\n# TYPE {PREDICTIONS} counter\n"
+        for label, count in _few(self.counter.reference.columns[-1], given):
             yield f'{PREDICTIONS}{{{self._whose},bin="{label.translate(_ESCAPES)}"}} {count}\n'
+
+
+def _few(column: counting.Column, counts: Sequence[int]) -> Iterator[tuple[str, int]]:
+    """MOST places at most. Of more numbers neighbours are added up, by the lower edge of the first; of more texts the rare ones are."""
+    names = column.bins
+    rest = len(names) - 3  # null at last, and two before it for what is beyond all others
+    if isinstance(column, counting.Numbers):
+        step = math.ceil((rest - 2) / (MOST - 5))
+        starts = [0, 1, *range(2, rest, step), rest, rest + 1, rest + 2]
+        called = [names[start] for start in starts]
+    else:
+        kept = min(rest, MOST - 3)
+        starts = [*range(kept + 1), rest + 1, rest + 2]
+        called = [*names[:kept], *names[rest:]]
+    return zip(called, np.add.reduceat(np.array(counts), starts).tolist(), strict=True)
 
 
 class _Rewritten:

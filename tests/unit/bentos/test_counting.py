@@ -226,6 +226,30 @@ async def test_without_a_profile_it_says_so() -> None:
     assert (await asked(exposed, "/counts/profile"))[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("answers", "begins", "ends"),
+    [
+        (np.linspace(0.0, 1.0, 1000), ["<far below>", "<below>", "0.0", "0.002", "0.01"], ["<above>", "<far above>", "<null>"]),
+        (np.linspace(-5.0, 5.0, 1000), ["<far below>", "<below>", "-5.0"], ["<above>", "<far above>", "<null>"]),
+        (np.array(["a", "b"] * 500, dtype=object), ["a", "b"], ["<other>", "<unseen>", "<null>"]),
+        (np.array([f"{n % 40}" for n in range(1000)], dtype=object), ["0", "1"], ["<other>", "<unseen>", "<null>"]),
+    ],
+    ids=["probabilities", "numbers", "classes", "many classes"],
+)
+async def test_predictions_are_shown_in_few_bins_that_miss_no_row(answers: Any, begins: list[str], ends: list[str]) -> None:
+    made = profile.build({"x": np.arange(1000.0)}, answers, top=100)
+    exposed = exposing.Exposed(bentos_own, "m", "3", counting.read(json.dumps(made.to_json()).encode()))
+    assert exposed.counter is not None
+    exposed.counter.count({"x": np.arange(1000.0)}, answers)
+    body = (await asked(exposed, "/metrics"))[2].decode()
+    samples = [s for family in text_string_to_metric_families(body) for s in family.samples if s.name == exposing.PREDICTIONS]
+    bins = [s.labels["bin"] for s in samples]
+    assert len(set(bins)) == len(bins) <= exposing.MOST
+    assert (sorted(bins[: len(begins)]), bins[-3:]) == (sorted(begins), ends)
+    assert sum(s.value for s in samples) == 1000
+    assert all(s.value == 0 for s in samples if s.labels["bin"] in ("<unseen>", "<null>"))
+
+
 async def test_wide_tables_show_their_most_important_features() -> None:
     names = [f"f{index:03}" for index in range(130)]
     rows = CHANCE.normal(size=(64, 130))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from bentos.mlflow_model.scoring import counting
 from controlplane.broadcast import Broadcast
+from controlplane.drift import gauges
 from controlplane.drift.ledger import Judged
 from controlplane.drift.versions import Policy
 from controlplane.drift.watcher import Look, Watcher
@@ -22,7 +23,7 @@ from controlplane.store.memory_drift import MemoryLedger
 from monitoring import names
 from monitoring.drift.reference import Reference, read
 from monitoring.drift.replicas import MemoryReplicas, Silent
-from monitoring.drift.verdict import Label
+from monitoring.drift.verdict import Break, Label
 from monitoring.drift.windows import Counted
 from registry import profile
 from rollout import events, model, ports
@@ -276,9 +277,38 @@ async def test_retired_versions_have_no_gauges() -> None:
         if metric.kind is names.Kind.GAUGE:
             assert f"{metric.name}{{" in text, metric.name
     assert 'slipway_drift_score_to_threshold_ratio{model="m",model_version="1",feature="hour"}' not in text, "a clock"
+    assert sum('feature="x"' in line for line in text.splitlines()) == 4, "however many methods there are"
     site.serving.clear()
     await site.look()
     assert 'model_version="1"' not in recorder.exposition(openmetrics=False)().decode()
+
+
+@pytest.mark.parametrize(
+    ("shares", "breaks", "told"),
+    [
+        ({}, (), ("null", 0.0)),
+        ({"outside": 0.2, "nulls": 0.1}, (), ("outside", 0.2)),
+        ({"outside": 0.2, "nulls": 0.1}, (Break.NULLS,), ("null", 0.1)),
+        ({"nulls": 1.0}, (Break.EMPTY,), ("null", 1.0)),
+        ({"outside": 0.2, "far": 0.01}, (Break.FAR,), ("far", 0.01)),
+        ({"unseen": 0.05, "nulls": 0.1}, (Break.UNSEEN,), ("unseen", 0.05)),
+        ({"unseen": 0.05, "nulls": 0.1}, (Break.UNSEEN, Break.NULLS), ("null", 0.1)),
+    ],
+)
+async def test_a_column_tells_its_worst_share(
+    shares: dict[str, float], breaks: tuple[Break, ...], told: tuple[str, float]
+) -> None:
+    site, what = Site(), Served(0)
+    site.serve(1, "a:1", what)
+    site.count("a:1", what, what.counts(600))
+    (look,) = await site.look()
+    assert look.judged is not None
+    first, *others = look.judged.verdict.findings
+    clean: dict[str, Any] = {"nulls": 0.0, "unseen": 0.0, "outside": 0.0, "far": 0.0}
+    finding = replace(first, breaks=breaks, **(clean | shares))
+    judged = replace(look.judged, verdict=replace(look.judged.verdict, findings=(finding, *others)))
+    rows = [row for row in gauges.rows(judged) if row[0] is names.DRIFT_INTEGRITY and row[2][2] == first.column]
+    assert [(labels[-1], value) for _, value, labels in rows] == [told]
 
 
 async def test_a_store_that_is_away_stops_nothing() -> None:

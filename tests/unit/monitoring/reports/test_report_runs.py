@@ -222,8 +222,9 @@ async def test_an_alarm_brings_a_report_of_its_window_once_and_gauges(world: Wor
     assert report.result.end is End.DONE
     assert await site.reporter.newest("m", 1) == report.order.id
     assert 'slipway_drift_reports_total{model="m",outcome="done"} 1.0' in site.text()
-    assert 'slipway_drift_report_check{model="m",model_version="1",feature="y",kind="empty"} 1.0' in site.text()
-    assert 'slipway_drift_report_threshold{model="m",model_version="1",feature="x",method="' in site.text()
+    assert 'slipway_drift_report_broken{model="m",model_version="1"} 1.0' in site.text(), "y is"
+    assert 'slipway_drift_report_drifted{model="m",model_version="1"}' in site.text()
+    assert 'slipway_drift_report_score{model="m",model_version="1",feature="x",method="' in site.text()
     again = Site(world)
     await again.reporter.once()
     assert "slipway_drift_report_score{" in again.text(), "a restarted control plane reads it back"
