@@ -82,8 +82,8 @@ def reached(target: dict[str, Any]) -> bool | None:
     A bare number is a most."""
     if "ok" in target:
         return bool(target["ok"])
-    told = re.match(r"\s*(<=|≤|<|>=|≥|>)?\s*(-?[\d.]+)", str(target["wanted"]))
-    number = re.match(r"\s*(-?[\d.]+)", str(target["measured"]))
+    told = re.match(r"\s*(<=|≤|<|>=|≥|>)?\s*(-?[\d.]+(?:e-?\d+)?)", str(target["wanted"]))
+    number = re.match(r"\s*(-?[\d.]+(?:e-?\d+)?)", str(target["measured"]))
     if told is None or number is None:
         return None
     wanted, measured = float(told[2]), float(number[1])
