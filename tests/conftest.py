@@ -100,8 +100,8 @@ class System:
             assert time.monotonic() < deadline, now
             time.sleep(POLL_S)
 
-    def phase(self, rollout_id: str, *phases: str) -> dict[str, Any]:
-        return self.until(rollout_id, lambda now: now["phase"] in phases)
+    def phase(self, rollout_id: str, *phases: str, timeout_s: float = DEADLINE_S) -> dict[str, Any]:
+        return self.until(rollout_id, lambda now: now["phase"] in phases, timeout_s)
 
     def held(self, rollout_id: str, reason: str) -> dict[str, Any]:
         return self.until(rollout_id, lambda now: reason in [hold["reason"] for hold in now["holds"]])

@@ -98,7 +98,7 @@ def test_the_judge_promotes_a_good_version_under_traffic(site: System, eventuall
     assert [psutil.pid_exists(pid) for pid in old] == [True]
 
     with site.clients(MODEL, HOUSES) as clients:
-        ended = site.phase(site.start(MODEL, CAREFUL_TOO, probation_s=0, **CANARY), "promoted")
+        ended = site.phase(site.start(MODEL, CAREFUL_TOO, probation_s=0, **CANARY), "promoted", timeout_s=150)
         eventually(lambda: not any(psutil.pid_exists(pid) for pid in old))
 
     assert "pass" in judged(site, ended), "promoted by the judge, and by nobody else"
