@@ -17,7 +17,7 @@ from registry import adapter, memory, mlmodel
 from rollout import ports
 
 if TYPE_CHECKING:
-    from tests.conftest import MlflowServer
+    from tests.mlflow_server import MlflowServer
 
 FILES = {"MLmodel": memory.MLMODEL, "model.pkl": b"\x00" * 2000, "code/deep/a b+ü.txt": b"text"}
 OURS = {"slipway/golden.json": b"{}", "slipway/profile.json": b"[]"}

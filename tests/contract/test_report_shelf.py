@@ -17,7 +17,7 @@ from registry.reports import MemoryReports, MlflowReports
 from rollout import ports
 
 if TYPE_CHECKING:
-    from tests.conftest import MlflowServer
+    from tests.mlflow_server import MlflowServer
 
 OLD, MIDDLE, NEW = "20260101T000000000Z-hand", "20260102T000000000Z-schedule", "20260103T000000000Z-alarm"
 ROWS = b"PAR1\x00\xff rows \x00PAR1"

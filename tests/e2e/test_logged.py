@@ -17,7 +17,7 @@ from monitoring.reports.outcome import HTML
 from pipelines import drift
 
 if TYPE_CHECKING:
-    from tests.conftest import System
+    from tests.system import System
 
 MODEL = "house-price"
 NOTEBOOK = """

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import System
+    from tests.system import System
 
 MODEL = "house-price"
 CAREFUL, CAREFUL_TOO, CARELESS = 1, 2, 3  # her versions

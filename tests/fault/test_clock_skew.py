@@ -7,7 +7,6 @@ libfaketime gives a process another time of day; what it measures durations with
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 import pytest
 
 from monitoring import names, server
-from tests.conftest import System, needed, running_system
+from tests.programs import needed, present
+from tests.system import System, running_system
 
 Eventually = Callable[..., Any]
 
@@ -46,10 +46,7 @@ pytestmark = pytest.mark.timeout(240)
 
 def library() -> Path:
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    if not found:
-        message = f"{LIBRARY} is not installed: apt-get install {LIBRARY}"
-        return pytest.fail(message) if "CI" in os.environ else pytest.skip(message)
-    return found[0]
+    return present(found[0] if found else None, LIBRARY, f"apt-get install {LIBRARY}")
 
 
 @pytest.fixture(scope="module", params=[3600, -3600], ids=["ahead", "behind"])

@@ -21,7 +21,7 @@ import pytest
 if TYPE_CHECKING:
     import httpx
 
-    from tests.conftest import Clients, System
+    from tests.system import Clients, System
 
 Eventually = Callable[..., Any]
 

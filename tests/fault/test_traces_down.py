@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     import httpx
 
-    from tests.conftest import System
+    from tests.system import System
 
 Eventually = Callable[..., Any]
 

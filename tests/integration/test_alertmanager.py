@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 import subprocess
 import time
 from collections.abc import AsyncIterator
@@ -26,6 +25,7 @@ from monitoring import server
 from registry.memory import MemoryRegistry
 from rollout import commands, model
 from runtime.memory import MemoryRuntime
+from tests.programs import needed
 
 HOST = "127.0.0.1"
 TOKEN = "a token that nobody guesses"
@@ -34,14 +34,6 @@ AT_ONCE_S = 5.0  # from the alert until the abort is stored; Alertmanager's defa
 
 def now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251  Alertmanager has a real clock
-
-
-def needed(program: str) -> Path:
-    found = server.program(program)
-    if found is not None:
-        return found
-    message = f"{program} is not installed: apt-get install prometheus-alertmanager"
-    return pytest.fail(message) if "CI" in os.environ else pytest.skip(message)
 
 
 @pytest.fixture
@@ -88,7 +80,7 @@ async def store(taken: ports.Ports) -> AsyncIterator[MemoryStore]:
 
 @pytest.fixture
 async def alertmanager(taken: ports.Ports, config: Path, tmp_path: Path) -> AsyncIterator[str]:
-    program, address = needed("prometheus-alertmanager"), f"{HOST}:{taken.prometheus}"
+    program, address = needed(*server.ALERTMANAGERS, install=server.INSTALL_ALERTMANAGER), f"{HOST}:{taken.prometheus}"
     options = [
         f"--config.file={config}",
         f"--storage.path={tmp_path}",
@@ -119,7 +111,8 @@ async def raised(alertmanager: str, **labels: str) -> None:
 
 
 def test_amtool_accepts_the_configuration(config: Path) -> None:
-    done = subprocess.run([needed("amtool"), "check-config", config], capture_output=True, text=True, check=False)
+    amtool = needed("amtool", install=server.INSTALL_ALERTMANAGER)
+    done = subprocess.run([amtool, "check-config", config], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

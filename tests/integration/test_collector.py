@@ -22,10 +22,10 @@ import pytest
 import yaml
 
 from monitoring import server
-from tests.conftest import needed
+from tests.programs import needed
 
 if TYPE_CHECKING:
-    from tests.conftest import System
+    from tests.system import System
 
 Eventually = Callable[..., Any]
 

@@ -19,7 +19,7 @@ from registry import adapter, naming, publish, reports
 from rollout import ports
 
 if TYPE_CHECKING:
-    from tests.conftest import MlflowServer
+    from tests.mlflow_server import MlflowServer
 
 NAME = "toy"
 

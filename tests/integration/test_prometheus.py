@@ -21,7 +21,7 @@ from monitoring import names, server
 from registry import profile
 
 if TYPE_CHECKING:
-    from tests.conftest import System
+    from tests.system import System
 
 Eventually = Callable[..., Any]
 

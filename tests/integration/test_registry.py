@@ -26,7 +26,7 @@ from registry.rest import Rest
 from rollout import ports
 
 if TYPE_CHECKING:
-    from tests.conftest import MlflowServer
+    from tests.mlflow_server import MlflowServer
 
 
 @pytest.fixture(scope="module")

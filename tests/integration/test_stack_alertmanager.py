@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,18 +11,11 @@ import pytest
 
 from cli.stack import config, ports, stack
 from monitoring import names, server
+from tests.programs import needed
 
 pytestmark = pytest.mark.timeout(300)
 
 Eventually = Callable[..., Any]
-
-
-def needed(*programs: str, install: str) -> Path:
-    found = server.program(*programs)
-    if found is not None:
-        return found
-    message = f"{programs[0]} is not installed: {install}"
-    return pytest.fail(message) if "CI" in os.environ else pytest.skip(message)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +23,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Stack]:
     chosen = config.Config(
         tmp_path_factory.mktemp("stack") / "state",
         ports.random_ports(),
-        prometheus=needed("prometheus", install=server.INSTALL),
+        prometheus=needed("prometheus"),
         alertmanager=needed(*server.ALERTMANAGERS, install=server.INSTALL_ALERTMANAGER),
     )
     with stack.Stack(chosen).running() as running:

@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from mlflow.entities import Span, Trace
 
-    from tests.conftest import System
+    from tests.system import System
 
 Eventually = Callable[..., Any]
 
