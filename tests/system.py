@@ -67,6 +67,13 @@ class System:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
+    def with_champion(self, model: str, files: Mapping[str, bytes], versions: int = 2) -> System:
+        """Once there are so many versions of these files, and the first one serves."""
+        numbers = range(1, versions + 1)
+        assert [self.register(model, files) for _ in numbers] == [*numbers]
+        self.phase(self.start(model, 1, probation_s=0), "promoted")
+        return self
+
     def ask(self, rollout_id: str, verb: str, reason: str = "") -> httpx.Response:
         return self.http.post(
             f"{self.api}/rollouts/{rollout_id}/{verb}", json={"reason": reason}, headers={"X-Slipway-Actor": "ann"}

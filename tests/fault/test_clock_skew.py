@@ -6,7 +6,6 @@ libfaketime gives a process another time of day; what it measures durations with
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,29 +14,13 @@ from typing import Any
 import pytest
 
 from monitoring import names, server
+from tests import toy
 from tests.programs import needed, present
 from tests.system import System, running_system
 
 Eventually = Callable[..., Any]
 
-MODEL = "toy"
-BODIES = [b'{"dataframe_records":[{"x":1.0}]}']
-FILES = {
-    "MLmodel": b"""flavors:
-  python_function:
-    loader_module: mlflow.sklearn
-    model_path: model.pkl
-  sklearn:
-    pickled_model: model.pkl
-    serialization_format: pickle
-    code: code
-signature:
-  inputs: '[{"type": "double", "name": "x", "required": true}]'
-""",
-    "model.pkl": b"\x80\x02ctoy\nModel\n)R.",  # pickle for: toy.Model()
-    "code/toy.py": b'class Model:\n    def predict(self, data):\n        return data["x"] * 2\n',
-    "slipway/golden.json": json.dumps({"inputs": json.loads(BODIES[0]), "predictions": [2.0]}).encode(),
-}
+MODEL, FILES = toy.MODEL, toy.files()
 SCRAPE_S = server.Config("h:1", "h:2").scrape_s
 LIBRARY = "libfaketime"
 
@@ -60,9 +43,7 @@ def site(skew_s: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Syst
     other_time = {"LD_PRELOAD": str(library()), "FAKETIME": f"{skew_s:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     folder = tmp_path_factory.mktemp("skew") / ".slipway"
     with running_system(folder, prometheus=needed("prometheus"), environment=other_time) as system:
-        assert [system.register(MODEL, FILES) for _ in (1, 2)] == [1, 2]
-        system.phase(system.start(MODEL, 1, probation_s=0), "promoted")
-        yield system
+        yield system.with_champion(MODEL, FILES)
 
 
 def ask(site: System, expression: str) -> list[dict[str, Any]]:
@@ -82,7 +63,7 @@ def _now() -> float:
 
 def test_a_release_is_shipped_seen_and_taken_back_as_ever(site: System, skew_s: int, eventually: Eventually) -> None:
     rollout = site.start(MODEL, 2, steps=[{"weight_pct": 50, "requests": 10_000_000}, 100])
-    with site.clients(MODEL, BODIES, rate=40.0) as clients:
+    with site.clients(MODEL, toy.BODIES, rate=40.0) as clients:
         site.phase(rollout, "progressing")
         eventually(lambda: value(site, f'{names.PHASE.name}{{phase="progressing"}}') == 1, SCRAPE_S + 10)
         for counted in ("envoy_cluster_upstream_rq_xx", names.SPLIT_REQUESTS.name, names.SERVER_REQUESTS.name):

@@ -2,7 +2,7 @@
 on a version that it did not do.
 
 One stack and, where the order of the tests allows, one canary for all; each test begins with what it needs and leaves a stack
-that works. The model needs neither scikit-learn nor MLflow, so that its servers start quickly.
+that works.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from tests import toy
+
 if TYPE_CHECKING:
     import httpx
 
@@ -25,34 +27,10 @@ if TYPE_CHECKING:
 
 Eventually = Callable[..., Any]
 
-MODEL = "toy"
-BODIES = [b'{"dataframe_records":[{"x":1.0}]}']
-SIGNATURE = """signature:
-  inputs: '[{"type": "double", "name": "x", "required": true}]'
-"""
-FLAVORS = """flavors:
-  python_function:
-    loader_module: mlflow.sklearn
-    model_path: model.pkl
-  sklearn:
-    pickled_model: model.pkl
-    serialization_format: pickle
-    code: code
-"""
-CODE = """
-import time
-class Model:
-    def predict(self, data):
-        return data["x"] * 2
-"""
-GOLDEN = {"inputs": {"dataframe_records": [{"x": 1.0}, {"x": 2.0}]}, "predictions": [2.0, 4.0]}
-GOOD = {
-    "MLmodel": (FLAVORS + SIGNATURE).encode(),
-    "model.pkl": b"\x80\x02ctoy\nModel\n)R.",  # pickle for: toy.Model()
-    "code/toy.py": CODE.encode(),
-    "slipway/golden.json": json.dumps(GOLDEN).encode(),
-}
-NEVER_READY = {**GOOD, "code/toy.py": (CODE + "time.sleep(600)").encode()}
+MODEL = toy.MODEL
+BODIES = toy.BODIES
+GOOD = toy.files()
+NEVER_READY = {**GOOD, "code/toy.py": (toy.CODE + "import time\ntime.sleep(600)").encode()}
 # On its first step for ever: tests decide when it goes on.
 CANARY: dict[str, Any] = {
     "steps": [{"weight_pct": 50, "requests": 10_000_000}, 100],
@@ -63,7 +41,7 @@ CANARY: dict[str, Any] = {
 
 BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
     "golden-rows-differ": (
-        {**GOOD, "slipway/golden.json": json.dumps({**GOLDEN, "predictions": [2.0, 5.0]}).encode()},
+        toy.files(row={"dataframe_records": [{"x": 1.0}, {"x": 2.0}]}, predictions=[2.0, 5.0]),
         "golden row 1: expected 5.0, got 4.0",
     ),
     "never-ready": (NEVER_READY, "It was not ready within 10 s ("),
@@ -86,9 +64,7 @@ def broken(system: System) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def site(system: System, broken: dict[str, str]) -> System:
     """Version 1 serves; version 2 is as good. (The broken ones come up meanwhile.)"""
-    assert [system.register(MODEL, GOOD) for _ in (1, 2)] == [1, 2]
-    system.phase(system.start(MODEL, 1, probation_s=0), "promoted")
-    return system
+    return system.with_champion(MODEL, GOOD)
 
 
 @pytest.fixture
@@ -423,7 +399,7 @@ def test_requests_in_the_wrong_order(site: System, eventually: Eventually) -> No
 
 
 def _unsigned(site: System) -> dict[str, Any]:
-    return {"model": "unsigned", "version": site.register("unsigned", {**GOOD, "MLmodel": FLAVORS.encode()})}
+    return {"model": "unsigned", "version": site.register("unsigned", {**GOOD, "MLmodel": toy.FLAVORS.encode()})}
 
 
 def _empty(site: System) -> dict[str, Any]:
@@ -475,4 +451,4 @@ def test_a_body_that_a_model_cannot_take(site: System, content: bytes, status: i
     )
     assert answer.status_code == status, answer.text
     assert says in answer.json()["detail"]
-    assert site.predict(f"{MODEL}/predict", json.loads(BODIES[0])).json()["predictions"] == [2.0]
+    assert site.predict(f"{MODEL}/predict", toy.ROW).json()["predictions"] == [2.0]

@@ -5,7 +5,6 @@ One stack that traces every request, which is a hundred times what it does by de
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import time
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from tests import toy
+
 if TYPE_CHECKING:
     import httpx
 
@@ -23,25 +24,7 @@ if TYPE_CHECKING:
 
 Eventually = Callable[..., Any]
 
-MODEL = "toy"
-ROW = {"dataframe_records": [{"x": 1.0}]}
-GOLDEN = {"inputs": ROW, "predictions": [2.0]}
-FILES = {
-    "MLmodel": b"""flavors:
-  python_function:
-    loader_module: mlflow.sklearn
-    model_path: model.pkl
-  sklearn:
-    pickled_model: model.pkl
-    serialization_format: pickle
-    code: code
-signature:
-  inputs: '[{"type": "double", "name": "x", "required": true}]'
-""",
-    "model.pkl": b"\x80\x02ctoy\nModel\n)R.",  # pickle for: toy.Model()
-    "code/toy.py": b'class Model:\n    def predict(self, data):\n        return data["x"] * 2\n',
-    "slipway/golden.json": json.dumps(GOLDEN).encode(),
-}
+MODEL, ROW, FILES = toy.MODEL, toy.ROW, toy.files()
 REQUESTS = 1500  # four spans of the bento each, of which 2048 may wait
 
 pytestmark = pytest.mark.timeout(180)
@@ -61,9 +44,7 @@ def hole() -> Iterator[socket.socket]:
 @pytest.fixture(scope="module")
 def site(system: System) -> System:
     """Version 1 serves."""
-    assert [system.register(MODEL, FILES) for _ in (1, 2)] == [1, 2]
-    system.phase(system.start(MODEL, 1, probation_s=0), "promoted")
-    return system
+    return system.with_champion(MODEL, FILES)
 
 
 def value(text: str, name: str, *labels: str) -> float:

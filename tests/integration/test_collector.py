@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 from monitoring import server
+from tests import toy
 from tests.programs import needed
 
 if TYPE_CHECKING:
@@ -31,30 +32,14 @@ Eventually = Callable[..., Any]
 
 CONFIG = server.ROOM / "collector" / "collector.yaml"
 SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
-MODEL = "toy"
-ROW = {"dataframe_records": [{"x": 1.0}]}
-FILES = {
-    "MLmodel": b"""flavors:
-  python_function:
-    loader_module: mlflow.sklearn
-    model_path: model.pkl
-  sklearn:
-    pickled_model: model.pkl
-    serialization_format: pickle
-    code: code
-signature:
-  inputs: '[{"type": "double", "name": "x", "required": true}]'
-""",
-    "model.pkl": b"\x80\x02ctoy\nModel\n)R.",  # pickle for: toy.Model()
-    "code/toy.py": b"""class Model:
+MODEL = toy.MODEL
+FILES = toy.files("""class Model:
     def predict(self, data):
         print('{"half": an object', flush=True)
         if (data["x"] < 0).any():
             raise ValueError("negative")
         return data["x"] * 2
-""",
-    "slipway/golden.json": json.dumps({"inputs": ROW, "predictions": [2.0]}).encode(),
-}
+""")
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -179,9 +164,7 @@ def quiet() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def site(system: System) -> System:
     """Version 1 serves, has failed once, and its gateway has said so."""
-    assert system.register(MODEL, FILES) == 1
-    system.phase(system.start(MODEL, 1, probation_s=0), "promoted")
-    return system
+    return system.with_champion(MODEL, FILES, versions=1)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ import yaml
 from grafana import generate, queries, reading, rollouts, serving
 from monitoring import names, server
 from registry import profile
+from tests import toy
 
 if TYPE_CHECKING:
     from tests.system import System
@@ -29,33 +30,15 @@ if TYPE_CHECKING:
 Eventually = Callable[..., Any]
 
 WATCHED = True  # the system has a Prometheus in it
-MODEL = "toy"
+MODEL = toy.MODEL
 FIRST, BETTER, BROKEN = 1, 2, 3
 BODIES = [json.dumps({"dataframe_records": [{"x": float(x)}]}).encode() for x in range(1, 6)]
-GOLDEN = {"inputs": {"dataframe_records": [{"x": 1.0}]}, "predictions": [2.0]}
-CODE = 'class Model:\n    def predict(self, data):\n        return data["x"] * 2\n'
-BREAKS = CODE.replace(
+BREAKS = toy.CODE.replace(
     "        return", '        if (data["x"] > 4).any():\n            raise ValueError("too much")\n        return'
 )
 LEARNED = np.random.default_rng(1).integers(1, 6, 5000).astype(float)
 PROFILE = profile.build({"x": LEARNED}, LEARNED * 2, importance={"x": 1.0})
-FILES = {
-    "MLmodel": b"""flavors:
-  python_function:
-    loader_module: mlflow.sklearn
-    model_path: model.pkl
-  sklearn:
-    pickled_model: model.pkl
-    serialization_format: pickle
-    code: code
-signature:
-  inputs: '[{"type": "double", "name": "x", "required": true}]'
-""",
-    "model.pkl": b"\x80\x02ctoy\nModel\n)R.",  # pickle for: toy.Model()
-    "code/toy.py": CODE.encode(),
-    "slipway/golden.json": json.dumps(GOLDEN).encode(),
-    "slipway/profile.json": json.dumps(PROFILE.to_json()).encode(),
-}
+FILES = {**toy.files(), "slipway/profile.json": json.dumps(PROFILE.to_json()).encode()}
 # A test has seconds, not days: steps and margins that some hundred requests can decide.
 CANARY: dict[str, Any] = {
     "steps": [

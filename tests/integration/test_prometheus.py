@@ -19,6 +19,7 @@ import yaml
 
 from monitoring import names, server
 from registry import profile
+from tests import toy
 
 if TYPE_CHECKING:
     from tests.system import System
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Eventually = Callable[..., Any]
 
 WATCHED = True  # the system has a Prometheus in it
-MODEL = "toy"
+MODEL = toy.MODEL
 SCRAPE_S = server.Config("h:1", "h:2").scrape_s
 # New targets are found within one more scrape interval; and the machine may be busy.
 FOUND_S = 2 * SCRAPE_S + 10.0
@@ -34,25 +35,11 @@ FOUND_S = 2 * SCRAPE_S + 10.0
 FEATURES = [f"x{number}" for number in range(17)]
 ROW = {"dataframe_records": [dict.fromkeys(FEATURES, 1.0)]}
 BODIES = [json.dumps(ROW).encode()]
-GOLDEN = {"inputs": ROW, "predictions": [0.125]}
 LEARNED = np.random.default_rng(1).integers(1, 6, 5000).astype(float)
 PROFILE = profile.build(dict.fromkeys(FEATURES, LEARNED), LEARNED / 8, importance={"x0": 1.0})
-INPUTS = [{"type": "double", "name": name, "required": True} for name in FEATURES]
+CODE = 'class Model:\n    def predict(self, data):\n        return data["x0"] / 8\n'
 FILES = {
-    "MLmodel": f"""flavors:
-  python_function:
-    loader_module: mlflow.sklearn
-    model_path: model.pkl
-  sklearn:
-    pickled_model: model.pkl
-    serialization_format: pickle
-    code: code
-signature:
-  inputs: '{json.dumps(INPUTS)}'
-""".encode(),
-    "model.pkl": b"\x80\x02ctoy\nModel\n)R.",  # pickle for: toy.Model()
-    "code/toy.py": b'class Model:\n    def predict(self, data):\n        return data["x0"] / 8\n',
-    "slipway/golden.json": json.dumps(GOLDEN).encode(),
+    **toy.files(CODE, features=FEATURES, row=ROW, predictions=[0.125]),
     "slipway/profile.json": json.dumps(PROFILE.to_json()).encode(),
 }
 CANARY: dict[str, Any] = {"steps": [{"weight_pct": 50, "requests": 10_000_000}, 100], "probation_s": 600}
@@ -93,9 +80,7 @@ def drift_is_looked_at_often() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def site(system: System) -> System:
     """Version 1 serves."""
-    assert [system.register(MODEL, FILES) for _ in (1, 2)] == [1, 2]
-    system.phase(system.start(MODEL, 1, probation_s=0), "promoted")
-    return system
+    return system.with_champion(MODEL, FILES)
 
 
 @pytest.fixture

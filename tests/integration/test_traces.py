@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import toy
+
 if TYPE_CHECKING:
     from mlflow.entities import Span, Trace
 
@@ -22,30 +24,13 @@ if TYPE_CHECKING:
 
 Eventually = Callable[..., Any]
 
-MODEL = "toy"
-ROW = {"dataframe_records": [{"x": 1.0}]}
-GOLDEN = {"inputs": ROW, "predictions": [2.0]}
-FILES = {
-    "MLmodel": b"""flavors:
-  python_function:
-    loader_module: mlflow.sklearn
-    model_path: model.pkl
-  sklearn:
-    pickled_model: model.pkl
-    serialization_format: pickle
-    code: code
-signature:
-  inputs: '[{"type": "double", "name": "x", "required": true}]'
-""",
-    "model.pkl": b"\x80\x02ctoy\nModel\n)R.",  # pickle for: toy.Model()
-    "code/toy.py": b"""class Model:
+MODEL, ROW = toy.MODEL, toy.ROW
+FILES = toy.files("""class Model:
     def predict(self, data):
         if (data["x"] < 0).any():
             raise ValueError("negative")
         return data["x"] * 2
-""",
-    "slipway/golden.json": json.dumps(GOLDEN).encode(),
-}
+""")
 ENDPOINT = "SLIPWAY_OTLP_ENDPOINT"
 
 pytestmark = pytest.mark.timeout(180)
@@ -63,9 +48,7 @@ def everything() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def site(system: System) -> System:
     """Version 1 serves."""
-    assert [system.register(MODEL, FILES) for _ in (1, 2)] == [1, 2]
-    system.phase(system.start(MODEL, 1, probation_s=0), "promoted")
-    return system
+    return system.with_champion(MODEL, FILES)
 
 
 @pytest.fixture
