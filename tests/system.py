@@ -237,8 +237,11 @@ def running_system(
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[System]:
-    """A module that says `WATCHED = True` has a Prometheus in it too."""
+    """A module that says `WATCHED = True` has a Prometheus in it too, and its `SETTINGS` are in the environment that all parts are started in."""
     watched = needed("prometheus") if getattr(request.module, "WATCHED", False) else None
     folder = tmp_path_factory.mktemp("system") / ".slipway"  # hidden, as the default is
-    with running_system(folder, prometheus=watched) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in getattr(request.module, "SETTINGS", {}).items():
+            environment.setenv(name, value)
+        with running_system(folder, prometheus=watched) as running:
+            yield running

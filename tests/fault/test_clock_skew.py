@@ -16,6 +16,7 @@ import pytest
 from monitoring import names, server
 from tests import toy
 from tests.programs import needed, present
+from tests.prometheus import Prometheus
 from tests.system import System, running_system
 
 Eventually = Callable[..., Any]
@@ -46,62 +47,56 @@ def site(skew_s: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Syst
         yield system.with_champion(MODEL, FILES)
 
 
-def ask(site: System, expression: str) -> list[dict[str, Any]]:
-    answer = site.http.get(f"{site.stack.addresses['prometheus']}/api/v1/query", params={"query": expression})
-    found: list[dict[str, Any]] = answer.raise_for_status().json()["data"]["result"]
-    return found
-
-
-def value(site: System, expression: str) -> float | None:
-    found = ask(site, expression)
-    return float(found[0]["value"][1]) if found else None
+@pytest.fixture(scope="module")
+def seen(site: System) -> Prometheus:
+    return Prometheus(site)
 
 
 def _now() -> float:
     return time.time()  # noqa: TID251  Prometheus' own clock
 
 
-def test_a_release_is_shipped_seen_and_taken_back_as_ever(site: System, skew_s: int, eventually: Eventually) -> None:
+def test_a_release_is_shipped_seen_and_taken_back_as_ever(
+    site: System, seen: Prometheus, skew_s: int, eventually: Eventually
+) -> None:
     rollout = site.start(MODEL, 2, steps=[{"weight_pct": 50, "requests": 10_000_000}, 100])
     with site.clients(MODEL, toy.BODIES, rate=40.0) as clients:
         site.phase(rollout, "progressing")
-        eventually(lambda: value(site, f'{names.PHASE.name}{{phase="progressing"}}') == 1, SCRAPE_S + 10)
+        eventually(lambda: seen.value(f'{names.PHASE.name}{{phase="progressing"}}') == 1, SCRAPE_S + 10)
         for counted in ("envoy_cluster_upstream_rq_xx", names.SPLIT_REQUESTS.name, names.SERVER_REQUESTS.name):
             rates = f'sum by (model_version) (rate({counted}{{model="{MODEL}"}}[1m])) > 0'
-            eventually(lambda sent=rates: len(ask(site, sent)) == 2, 60)
-        eventually(lambda: value(site, f'{names.WEIGHT.name}{{model_version="2",source="observed"}}') or 0 > 0.2, 30)
+            eventually(lambda sent=rates: len(seen.ask(sent)) == 2, 60)
+        eventually(lambda: (seen.value(f'{names.WEIGHT.name}{{model_version="2",source="observed"}}') or 0) > 0.2, 30)
         asked = time.monotonic()
         assert site.ask(rollout, "abort", "enough seen").status_code == 202
         site.phase(rollout, "rolled_back")
         assert time.monotonic() - asked < 10
     assert clients.ours == []
     told = f'{names.TRANSITION.name}{{phase="rolled_back"}}'
-    at = eventually(lambda: value(site, told), SCRAPE_S + 10)
+    at = eventually(lambda: seen.value(told), SCRAPE_S + 10)
     assert abs(at - _now() - skew_s) < 60, "its own time, which is the one in the history"
 
 
-def test_every_sample_has_prometheus_own_time_and_every_age_one_clock(site: System, eventually: Eventually) -> None:
-    eventually(lambda: not ask(site, "up == 0"), 30)  # the challenger's replica was just stopped
+def test_every_sample_has_prometheus_own_time_and_every_age_one_clock(seen: Prometheus, eventually: Eventually) -> None:
+    eventually(lambda: not seen.ask("up == 0"), 30)  # the challenger's replica was just stopped
     for name in ("up", names.CLOCK.name, names.SERVER_REQUESTS.name, "envoy_cluster_upstream_rq_xx"):
-        (oldest,) = ask(site, f"min(timestamp({name}))")
+        (oldest,) = seen.ask(f"min(timestamp({name}))")
         assert abs(_now() - float(oldest["value"][1])) < 4 * SCRAPE_S, name
-    assert 0 <= (value(site, f"max({names.PASS_AGE.name})") or 0) < 60
-    assert 0 < (value(site, f"{names.EXECUTION.name}_sum") or 0) < 10
-    assert 0 < (value(site, f"{names.ROLLOUT_DURATION.name}_sum") or 0) < 600
+    assert 0 <= (seen.value(f"max({names.PASS_AGE.name})") or 0) < 60
+    assert 0 < (seen.value(f"{names.EXECUTION.name}_sum") or 0) < 10
+    assert 0 < (seen.value(f"sum({names.ROLLOUT_DURATION.name}_sum)") or 0) < 600
 
 
-def test_exemplars_are_kept(site: System, skew_s: int) -> None:
+def test_exemplars_are_kept(seen: Prometheus, skew_s: int) -> None:
     then = _now() + skew_s
-    address = f"{site.stack.addresses['prometheus']}/api/v1/query_exemplars"
-    asked = {"query": f"{names.EXECUTION.name}_bucket", "start": f"{then - 600}", "end": f"{then + 600}"}
-    found = site.http.get(address, params=asked).raise_for_status().json()["data"]
+    found = seen.get("query_exemplars", query=f"{names.EXECUTION.name}_bucket", start=then - 600, end=then + 600)
     assert {exemplar["labels"]["rollout"] for series in found for exemplar in series["exemplars"]}
 
 
-def test_one_alert_says_so_and_no_other_is_wrong(site: System, skew_s: int, eventually: Eventually) -> None:
-    eventually(lambda: ask(site, 'ALERTS{alertname="SlipwayClockSkew"}'), 30)
-    firing = {one["metric"]["alertname"] for one in ask(site, 'ALERTS{alertstate="firing"}')}
-    assert firing - {"SlipwayClockSkew"} == {"SlipwayWatchdog"}
-    apart = value(site, f"{names.CLOCK.name} - timestamp({names.CLOCK.name})")
+def test_one_alert_says_so_and_no_other_is_wrong(seen: Prometheus, skew_s: int, eventually: Eventually) -> None:
+    eventually(lambda: seen.ask('ALERTS{alertname="SlipwayClockSkew"}'), 30)
+    firing = seen.labels('ALERTS{alertstate="firing"}', "alertname")
+    assert firing - {("SlipwayClockSkew",)} == {("SlipwayWatchdog",)}
+    apart = seen.value(f"{names.CLOCK.name} - timestamp({names.CLOCK.name})")
     assert apart is not None
     assert abs(apart - skew_s) < SCRAPE_S

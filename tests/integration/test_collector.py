@@ -10,7 +10,7 @@ import json
 import re
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ Eventually = Callable[..., Any]
 
 CONFIG = server.ROOM / "collector" / "collector.yaml"
 SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
+SETTINGS = {"SLIPWAY_OTLP_ENDPOINT": "http://127.0.0.1:9"}  # logs name traces that nobody takes, too
 MODEL = toy.MODEL
 FILES = toy.files("""class Model:
     def predict(self, data):
@@ -151,14 +152,6 @@ class Receiver:
     def entries(self) -> dict[str, list[Entry]]:
         read = {name: (self._state_dir / name).read_text().splitlines() for name in self.files()}
         return {name: [collected(line, self.operators) for line in lines] for name, lines in read.items()}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quiet() -> Iterator[None]:
-    """Logs name traces that nobody takes, too."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("SLIPWAY_OTLP_ENDPOINT", "http://127.0.0.1:9")
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from grafana import generate, queries, reading, rollouts, serving
 from monitoring import names, server
 from registry import profile
 from tests import toy
+from tests.prometheus import Prometheus
 
 if TYPE_CHECKING:
     from tests.system import System
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Eventually = Callable[..., Any]
 
 WATCHED = True  # the system has a Prometheus in it
+SETTINGS = {"SLIPWAY_DRIFT_EVERY_S": "2", "SLIPWAY_DRIFT_WINDOW_ROWS": "300"}
 MODEL = toy.MODEL
 FIRST, BETTER, BROKEN = 1, 2, 3
 BODIES = [json.dumps({"dataframe_records": [{"x": float(x)}]}).encode() for x in range(1, 6)]
@@ -70,10 +72,8 @@ class Story:
     def window(self) -> reading.Window:
         return reading.Window(self.start, self.end, scrape_s=SCRAPE_S)
 
-    def get(self, path: str, **params: object) -> Any:
-        answer = self.system.http.get(f"{self.system.stack.addresses['prometheus']}/api/v1/{path}", params=params)  # type: ignore[arg-type]
-        assert answer.status_code == 200, f"{params}\n{answer.text}"
-        return answer.json()["data"]
+    def get(self, path: str, **params: str | float) -> Any:
+        return Prometheus(self.system).get(path, **params)
 
     def ask(self, question: reading.Question) -> list[dict[str, Any]]:
         sent = question.sent(self.window, {"model": MODEL})
@@ -93,15 +93,6 @@ def values(series: dict[str, Any]) -> list[float]:
 
 def _now() -> float:
     return time.time()  # noqa: TID251  Prometheus' own clock
-
-
-@pytest.fixture(scope="module", autouse=True)
-def drift_is_looked_at_often() -> Iterator[None]:
-    """Before the system is started, which takes it from the environment."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("SLIPWAY_DRIFT_EVERY_S", "2")
-        environment.setenv("SLIPWAY_DRIFT_WINDOW_ROWS", "300")
-        yield
 
 
 @pytest.fixture(scope="module")

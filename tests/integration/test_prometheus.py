@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import yaml
 from monitoring import names, server
 from registry import profile
 from tests import toy
+from tests.prometheus import Prometheus
 
 if TYPE_CHECKING:
     from tests.system import System
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Eventually = Callable[..., Any]
 
 WATCHED = True  # the system has a Prometheus in it
+SETTINGS = {"SLIPWAY_DRIFT_EVERY_S": "2"}
 MODEL = toy.MODEL
 SCRAPE_S = server.Config("h:1", "h:2").scrape_s
 # New targets are found within one more scrape interval; and the machine may be busy.
@@ -45,36 +47,6 @@ FILES = {
 CANARY: dict[str, Any] = {"steps": [{"weight_pct": 50, "requests": 10_000_000}, 100], "probation_s": 600}
 
 pytestmark = pytest.mark.timeout(180)
-
-
-class Prometheus:
-    def __init__(self, system: System) -> None:
-        self._http, self._url = system.http, system.stack.addresses["prometheus"]
-
-    def ask(self, expression: str) -> list[dict[str, Any]]:
-        answer = self._http.get(f"{self._url}/api/v1/query", params={"query": expression}).raise_for_status().json()
-        found: list[dict[str, Any]] = answer["data"]["result"]
-        return found
-
-    def value(self, expression: str) -> float | None:
-        """Of the one series there is; None: there is none."""
-        found = self.ask(expression)
-        assert len(found) <= 1, found
-        return float(found[0]["value"][1]) if found else None
-
-    def labels(self, expression: str, *wanted: str) -> set[tuple[str, ...]]:
-        return {tuple(one["metric"].get(label, "") for label in wanted) for one in self.ask(expression)}
-
-    def get(self, path: str) -> Any:
-        return self._http.get(f"{self._url}/api/v1/{path}").raise_for_status().json()["data"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def drift_is_looked_at_often() -> Iterator[None]:
-    """Before the system is started, which takes it from the environment."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("SLIPWAY_DRIFT_EVERY_S", "2")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +174,7 @@ def test_a_rollback_is_seen_within_one_scrape_and_the_version_is_gone(
 
 def test_an_exemplar_leads_from_the_histogram_to_the_rollout(site: System, seen: Prometheus) -> None:
     now = time.time()  # noqa: TID251  Prometheus' own clock
-    found = seen.get(f"query_exemplars?query={names.EXECUTION.name}_bucket&start={now - 600}&end={now + 60}")
+    found = seen.get("query_exemplars", query=f"{names.EXECUTION.name}_bucket", start=now - 600, end=now + 60)
     (rollout,) = {exemplar["labels"]["rollout"] for series in found for exemplar in series["exemplars"]}
     assert site.rollout(rollout)["phase"] == "rolled_back"
 
