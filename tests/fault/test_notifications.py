@@ -9,12 +9,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.receiver import Receiver
 
 EVENTS_PER_LIFE = 15
 LIVES = 12
@@ -49,45 +50,30 @@ asyncio.run(main(pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
 """
 
 
-class Receiver(ThreadingHTTPServer):
+class Team(Receiver):
     """Fails every fifth request, and counts what it took by key."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__()
         self.took: Counter[str] = Counter()
         self.sentences: dict[str, str] = {}
         self.asked = 0
         self.lock = threading.Lock()
 
-
-class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.asked += 1
-            fails = self.server.asked % 5 == 0
-            if not fails:
-                self.server.took[self.headers["Idempotency-Key"]] += 1
-                self.server.sentences[self.headers["Idempotency-Key"]] = body["sentence"]
-        self.send_response(500 if fails else 204)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
+    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        with self.lock:
+            self.asked += 1
+            if self.asked % 5 == 0:
+                return 500, b""
+            self.took[headers["idempotency-key"]] += 1
+            self.sentences[headers["idempotency-key"]] = json.loads(body)["sentence"]
+        return 204, b""
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+def receiver() -> Iterator[Team]:
+    with Team().listening() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def life(folder: Path, first: int, many: int) -> subprocess.Popen[str]:
@@ -97,9 +83,8 @@ def life(folder: Path, first: int, many: int) -> subprocess.Popen[str]:
 
 
 @pytest.mark.timeout(240)
-def test_killed_at_any_moment_it_loses_nothing(tmp_path: Path, receiver: Receiver, eventually: Callable[..., Any]) -> None:
-    url = f"http://127.0.0.1:{receiver.server_address[1]}/"
-    entry = {"name": "team", "url": url, "format": "json"}
+def test_killed_at_any_moment_it_loses_nothing(tmp_path: Path, receiver: Team, eventually: Callable[..., Any]) -> None:
+    entry = {"name": "team", "url": f"{receiver.url}/", "format": "json"}
     (tmp_path / "notify.json").write_text(json.dumps({"receivers": [entry]}))
     chance, stored, next_number = random.Random(7), list[str](), 0
     for _ in range(LIVES):

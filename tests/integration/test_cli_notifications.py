@@ -6,9 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,50 +15,37 @@ import pytest
 
 from cli.exits import Exit
 from cli.stack import ports
+from tests.receiver import Receiver
 
 pytestmark = pytest.mark.timeout(180)
 
 Eventually = Callable[..., Any]
 
 
-class Receiver(ThreadingHTTPServer):
-    daemon_threads = True
+class Team(Receiver):
     status = 404
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__()
         self.texts: list[str] = []
 
-
-class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        text = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]
-        if self.server.status < 300:
-            self.server.texts.append(text)
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
+    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        if self.status < 300:
+            self.texts.append(json.loads(body)["text"])
+        return self.status, b""
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+def receiver() -> Iterator[Team]:
+    with Team().listening() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
-def api(tmp_path: Path, receiver: Receiver, eventually: Eventually) -> Iterator[str]:
+def api(tmp_path: Path, receiver: Team, eventually: Eventually) -> Iterator[str]:
     """A control plane without MLflow and gateway; its address."""
     taken, file = ports.random_ports(), tmp_path / "notify.yaml"
-    url = f"http://127.0.0.1:{receiver.server_address[1]}/services/SECRET"
+    url = f"{receiver.url}/services/SECRET"
     file.write_text(json.dumps({"receivers": [{"name": "team", "url": url, "format": "slack"}]}))
     settings = {
         "SLIPWAY_STATE_DIR": str(tmp_path / "state"),
@@ -106,7 +91,7 @@ def slipway(api: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_could_not_be_delivered_is_seen_and_sent_again(
-    api: str, receiver: Receiver, tmp_path: Path, eventually: Eventually
+    api: str, receiver: Team, tmp_path: Path, eventually: Eventually
 ) -> None:
     assert "0" in slipway(api, "notifications").stdout
     assert slipway(api, "resend", "all").returncode == Exit.NOT_FOUND

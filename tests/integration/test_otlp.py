@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -18,49 +16,23 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.sdk.trace import TracerProvider
 
 from monitoring import otlp
+from tests.receiver import Receiver
 
 Eventually = Callable[..., Any]
 
 
-class Taker(http.server.ThreadingHTTPServer):
-    """Takes posts; answers `code`."""
+class Taker(Receiver):
+    """Answers `code`."""
 
     code = 200
 
     def __init__(self, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
-        self.posts: list[tuple[str, dict[str, str], bytes]] = []
+        super().__init__(port)
+        self.posts: list[tuple[str, Mapping[str, str], bytes]] = []
 
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Taker
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.posts.append((self.path, {key.lower(): value for key, value in self.headers.items()}, body))
-        self.send_response(self.server.code)
-        self.send_header("content-length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Quiet."""
-
-
-@contextmanager
-def taking(port: int = 0) -> Iterator[Taker]:
-    with Taker(port) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        self.posts.append((path, headers, body))
+        return self.code, b"{}"
 
 
 class Lost:
@@ -86,8 +58,8 @@ def official(body: bytes) -> trace_service_pb2.ExportTraceServiceRequest:
 
 def test_spans_arrive_as_opentelemetry_defines_them() -> None:
     lost = Lost()
-    with taking() as server:
-        made = otlp.provider("slipway-test", otlp.Target(server.endpoint, {"x-mlflow-experiment-id": "0"}), lost)
+    with Taker().listening() as server:
+        made = otlp.provider("slipway-test", otlp.Target(server.url, {"x-mlflow-experiment-id": "0"}), lost)
         tracer = made.get_tracer("slipway.test")
         about: dict[str, Any] = {"text": "ä", "whole": 2**40, "real": 0.5, "yes": True, "many": ("a", "b")}
         with tracer.start_as_current_span("outer", kind=trace.SpanKind.SERVER, attributes=about) as outer:
@@ -120,9 +92,9 @@ def test_spans_arrive_as_opentelemetry_defines_them() -> None:
 def test_what_nobody_takes_is_counted_and_said_once(caplog: pytest.LogCaptureFixture, eventually: Eventually) -> None:
     caplog.set_level(logging.INFO)
     lost = Lost()
-    with taking() as server:
+    with Taker().listening() as server:
         server.code = 503
-        made = otlp.provider("slipway-test", otlp.Target(server.endpoint, {}), lost)
+        made = otlp.provider("slipway-test", otlp.Target(server.url, {}), lost)
         tracer = made.get_tracer("slipway.test")
         for round_ in range(1, 4):
             tracer.start_span("lost").end()
@@ -135,7 +107,7 @@ def test_what_nobody_takes_is_counted_and_said_once(caplog: pytest.LogCaptureFix
     tracer.start_span("lost again").end()  # nobody listens any more
     made.force_flush()
     assert lost.told == [(1, "refused")] * 4
-    with taking(port) as server:
+    with Taker(port).listening() as server:
         tracer.start_span("back").end()
         eventually(lambda: made.force_flush() and server.posts, 10)
         otlp.close(made, 10)

@@ -10,11 +10,9 @@ import json
 import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from aiohttp import web
 
 from pipelines import flights, propose, replay
 from pipelines.tally import Outcome, Record
+from tests.receiver import Receiver
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -194,48 +193,37 @@ async def test_the_program_runs_until_sigterm_and_leaves_log_and_summary(data: P
     assert seen[0]["dataframe_split"]["columns"] == list(flights.FEATURES)
 
 
-class ControlPlane(BaseHTTPRequestHandler):
+class ControlPlane(Receiver):
     """As much of the API as a proposal needs."""
 
-    asked: list[tuple[str, str, dict[str, Any]]]
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        type(self).asked.append((self.path, self.headers["Idempotency-Key"], body))
-        refused = body["version"] == 99
-        answer = {"title": "conflict", "detail": "rollout r1 is still open"} if refused else {"id": "r2"}
-        content = json.dumps(answer).encode()
-        self.send_response(409 if refused else 202)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
+    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        order = json.loads(body)
+        self.asked.append((path, headers["idempotency-key"], order))
+        if order["version"] == 99:
+            return 409, b'{"title": "conflict", "detail": "rollout r1 is still open"}'
+        return 202, b'{"id": "r2"}'
 
 
 @pytest.fixture
-def api() -> Iterator[str]:
-    ControlPlane.asked = []
-    server = HTTPServer(("127.0.0.1", 0), ControlPlane)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def api() -> Iterator[ControlPlane]:
+    with ControlPlane().listening() as server:
+        yield server
 
 
-def test_a_proposal_is_posted_with_its_key(api: str, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--api", api, "--version", "2", "--steps", "5,100", "--policy", '{"alpha": 0.02}', "--key", "k1"]
+def test_a_proposal_is_posted_with_its_key(api: ControlPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--api", api.url, "--version", "2", "--steps", "5,100", "--policy", '{"alpha": 0.02}', "--key", "k1"]
     assert propose.main(arguments) == 0
     assert json.loads(capsys.readouterr().out) == {"id": "r2"}
     body = {"model": "flight-delay", "version": 2, "strategy": "canary", "policy": {"alpha": 0.02}}
-    assert ControlPlane.asked == [("/api/v1/rollouts", "k1", {**body, "steps": [{"weight_pct": 5}, {"weight_pct": 100}]})]
+    assert api.asked == [("/api/v1/rollouts", "k1", {**body, "steps": [{"weight_pct": 5}, {"weight_pct": 100}]})]
 
 
-def test_a_refusal_and_an_absent_control_plane_are_told(api: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert propose.main(["--api", api, "--version", "99"]) == 1
+def test_a_refusal_and_an_absent_control_plane_are_told(api: ControlPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    assert propose.main(["--api", api.url, "--version", "99"]) == 1
     assert "409: rollout r1 is still open" in capsys.readouterr().err
     assert propose.main(["--api", f"http://127.0.0.1:{free_port()}", "--version", "2"]) == 1
     assert "cannot be reached" in capsys.readouterr().err
