@@ -6,13 +6,17 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.waiting import poll
+
+if TYPE_CHECKING:
+    import httpx
 
 
 @dataclass(frozen=True)
@@ -49,3 +53,34 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowSe
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def register(
+    http: httpx.Client,
+    uri: str,
+    model: str,
+    files: Mapping[str, bytes],
+    *,
+    metrics: Mapping[str, float] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> int:
+    """As any client of MLflow may, by REST and past slipway: a run, its artifacts, a version of them."""
+    api = f"{uri}/api/2.0"
+    http.post(f"{api}/mlflow/registered-models/create", json={"name": model})
+    made = http.post(f"{api}/mlflow/runs/create", json={"experiment_id": "0", "start_time": 1}).raise_for_status()
+    run = made.json()["run"]["info"]
+    for key, value in (metrics or {}).items():
+        metric = {"run_id": run["run_id"], "key": key, "value": value, "timestamp": 1}
+        http.post(f"{api}/mlflow/runs/log-metric", json=metric).raise_for_status()
+    source = run["artifact_uri"] + "/model"
+    for path, content in files.items():
+        target = f"{api}/mlflow-artifacts/artifacts/{source.removeprefix('mlflow-artifacts:/')}/{path}"
+        http.put(target, content=content).raise_for_status()
+    body = {
+        "name": model,
+        "source": source,
+        "run_id": run["run_id"],
+        "tags": [{"key": key, "value": value} for key, value in (tags or {}).items()],
+    }
+    answer = http.post(f"{api}/mlflow/model-versions/create", json=body).raise_for_status()
+    return int(answer.json()["model_version"]["version"])

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import mlflow_server
 from tests.programs import needed
 from tests.waiting import DEADLINE_S, POLL_S, poll
 
@@ -160,19 +161,7 @@ class System:
     # what MLflow knows, asked past slipway
 
     def register(self, model: str, files: Mapping[str, bytes]) -> int:
-        """A version of these files, by REST as any client of MLflow may."""
-        api = f"{self.mlflow}/api/2.0"
-        self.http.post(f"{api}/mlflow/registered-models/create", json={"name": model})
-        run = self.http.post(f"{api}/mlflow/runs/create", json={"experiment_id": "0", "start_time": 1}).raise_for_status()
-        info = run.json()["run"]["info"]
-        source = info["artifact_uri"] + "/model"
-        for path, content in files.items():
-            target = f"{api}/mlflow-artifacts/artifacts/{source.removeprefix('mlflow-artifacts:/')}/{path}"
-            self.http.put(target, content=content).raise_for_status()
-        made = self.http.post(
-            f"{api}/mlflow/model-versions/create", json={"name": model, "source": source, "run_id": info["run_id"]}
-        )
-        return int(made.raise_for_status().json()["model_version"]["version"])
+        return mlflow_server.register(self.http, self.mlflow, model, files)
 
     def alias(self, model: str, alias: str = "champion") -> int | None:
         answer = self.http.get(

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import httpx
 import pytest
 
 from registry import adapter, memory, mlmodel
 from rollout import ports
-
-if TYPE_CHECKING:
-    from tests.mlflow_server import MlflowServer
+from tests.mlflow_server import MlflowServer, register
 
 FILES = {"MLmodel": memory.MLMODEL, "model.pkl": b"\x00" * 2000, "code/deep/a b+ü.txt": b"text"}
 OURS = {"slipway/golden.json": b"{}", "slipway/profile.json": b"[]"}
@@ -51,55 +48,20 @@ class TwinWorld(World):
 
 
 class MlflowWorld(World):
-    """Registers as any MLflow client does, by REST: a run, its artifacts, a version of them."""
-
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.registry = adapter.MlflowRegistry(uri, timeout_s=20)
 
     def add(self, model_name: str, files: Mapping[str, bytes], *, metrics: Mapping[str, float], tags: Mapping[str, str]) -> int:
-        with httpx.Client(base_url=f"{self.uri}/api/2.0", timeout=20, trust_env=False) as client:
-            client.post("/mlflow/registered-models/create", json={"name": model_name})
-            run = client.post("/mlflow/runs/create", json={"experiment_id": "0", "start_time": 1}).json()["run"]["info"]
-            for key, value in metrics.items():
-                metric = {"run_id": run["run_id"], "key": key, "value": value, "timestamp": 1}
-                client.post("/mlflow/runs/log-metric", json=metric).raise_for_status()
-            source = run["artifact_uri"] + "/model"
-            for path, content in files.items():
-                root = source.removeprefix("mlflow-artifacts:/")
-                target = f"/mlflow-artifacts/artifacts/{root}/{path}"
-                client.put(target, content=content).raise_for_status()
-            body = {
-                "name": model_name,
-                "source": source,
-                "run_id": run["run_id"],
-                "tags": [{"key": key, "value": value} for key, value in tags.items()],
-            }
-            answer = client.post("/mlflow/model-versions/create", json=body).raise_for_status()
-            return int(answer.json()["model_version"]["version"])
-
-
-@pytest.fixture(scope="module")
-def mlflow_home(mlflow_server: MlflowServer) -> Path:
-    return mlflow_server.home
-
-
-@pytest.fixture(scope="module")
-def mlflow_uri(mlflow_server: MlflowServer) -> str:
-    return mlflow_server.uri
+        with httpx.Client(timeout=20, trust_env=False) as client:
+            return register(client, self.uri, model_name, files, metrics=metrics, tags=tags)
 
 
 @pytest.fixture(params=["memory", "mlflow"])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    made = TwinWorld() if request.param == "memory" else MlflowWorld(request.getfixturevalue("mlflow_uri"))
+    made = TwinWorld() if request.param == "memory" else MlflowWorld(request.getfixturevalue("mlflow_server").uri)
     yield made
     await made.registry.close()
-
-
-@pytest.fixture
-def name() -> str:
-    """The world outlives a test; its models do not meet."""
-    return f"it's model-{uuid.uuid4().hex[:8]}"
 
 
 def add(world: World, name: str, files: Mapping[str, bytes] = FILES, tags: Mapping[str, str] | None = None) -> int:
@@ -213,11 +175,11 @@ async def test_what_cannot_be_served_is_refused_in_words(
     assert not (tmp_path / "v1" / "model").exists()
 
 
-def test_the_local_server_keeps_its_things_at_home_and_strangers_out(mlflow_home: Path, mlflow_uri: str) -> None:
-    with httpx.Client(base_url=mlflow_uri, trust_env=False, timeout=20) as client:
+def test_the_local_server_keeps_its_things_at_home_and_strangers_out(mlflow_server: MlflowServer) -> None:
+    with httpx.Client(base_url=mlflow_server.uri, trust_env=False, timeout=20) as client:
         client.get("/api/2.0/mlflow/registered-models/search").raise_for_status()
         assert client.get("/api/2.0/mlflow/registered-models/search", headers={"host": "evil.example"}).status_code == 403
-    assert (mlflow_home / "mlflow.db").stat().st_size > 0
+    assert (mlflow_server.home / "mlflow.db").stat().st_size > 0
 
 
 def test_the_twins_default_model_has_a_signature() -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import abc
 import json
-import uuid
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -15,9 +13,7 @@ import pytest
 from registry import memory, naming
 from registry.reports import MemoryReports, MlflowReports
 from rollout import ports
-
-if TYPE_CHECKING:
-    from tests.mlflow_server import MlflowServer
+from tests.mlflow_server import register
 
 OLD, MIDDLE, NEW = "20260101T000000000Z-hand", "20260102T000000000Z-schedule", "20260103T000000000Z-alarm"
 ROWS = b"PAR1\x00\xff rows \x00PAR1"
@@ -53,8 +49,6 @@ class TwinWorld(World):
 
 
 class MlflowWorld(World):
-    """Registers as any MLflow client does, by REST: a run, its artifacts, a version of them."""
-
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self.shelf = MlflowReports(uri, timeout_s=20)
@@ -64,37 +58,18 @@ class MlflowWorld(World):
         files = {"MLmodel": memory.MLMODEL, f"{naming.FOLDER}/{naming.PROFILE}": json.dumps({"features": columns}).encode()}
         if rows is not None:
             files[f"{naming.FOLDER}/{naming.REFERENCE}"] = rows
-        with httpx.Client(base_url=f"{self._uri}/api/2.0", timeout=20, trust_env=False) as client:
-            client.post("/mlflow/registered-models/create", json={"name": model_name})
-            run = client.post("/mlflow/runs/create", json={"experiment_id": "0", "start_time": 1}).json()["run"]["info"]
-            source = run["artifact_uri"] + "/model"
-            for path, content in files.items():
-                target = f"/mlflow-artifacts/artifacts/{source.removeprefix('mlflow-artifacts:/')}/{path}"
-                client.put(target, content=content).raise_for_status()
-            body = {"name": model_name, "source": source, "run_id": run["run_id"]}
-            answer = client.post("/mlflow/model-versions/create", json=body).raise_for_status()
-            return int(answer.json()["model_version"]["version"])
+        with httpx.Client(timeout=20, trust_env=False) as client:
+            return register(client, self._uri, model_name, files)
 
     def away(self) -> MlflowReports:
         return MlflowReports("http://127.0.0.1:9", timeout_s=2)
 
 
-@pytest.fixture(scope="module")
-def mlflow_uri(mlflow_server: MlflowServer) -> str:
-    return mlflow_server.uri
-
-
 @pytest.fixture(params=["memory", "mlflow"])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    made = TwinWorld() if request.param == "memory" else MlflowWorld(request.getfixturevalue("mlflow_uri"))
+    made = TwinWorld() if request.param == "memory" else MlflowWorld(request.getfixturevalue("mlflow_server").uri)
     yield made
     await made.shelf.close()
-
-
-@pytest.fixture
-def name() -> str:
-    """The world outlives a test; its models do not meet."""
-    return f"it's model-{uuid.uuid4().hex[:8]}"
 
 
 async def test_the_reference_is_fetched_with_its_clocks(world: World, name: str, tmp_path: Path) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -43,17 +40,9 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
-def site(system: System) -> System:
+def site(system: System, notebook: Callable[[str, str], None]) -> System:
     """Version 1 serves everything."""
-    notebook = subprocess.run(
-        [sys.executable, "-c", NOTEBOOK, system.mlflow, MODEL],
-        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "GIT_PYTHON_REFRESH": "quiet"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert notebook.returncode == 0, notebook.stderr
+    notebook(NOTEBOOK, MODEL)
     rollout = system.start(MODEL, 1)
     system.until(rollout, lambda now: now["outcome"] == "promoted")
     return system

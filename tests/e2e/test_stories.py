@@ -6,9 +6,6 @@ The models are a user's own, registered from her notebook: one with our `publish
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -66,17 +63,9 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
-def site(system: System) -> System:
+def site(system: System, notebook: Callable[[str, str], None]) -> System:
     """Her three versions are registered."""
-    notebook = subprocess.run(
-        [sys.executable, "-c", HER_NOTEBOOK, system.mlflow, MODEL],
-        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "GIT_PYTHON_REFRESH": "quiet"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert notebook.returncode == 0, notebook.stderr
+    notebook(HER_NOTEBOOK, MODEL)
     return system
 
 
