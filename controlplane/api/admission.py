@@ -9,14 +9,14 @@ import re
 
 from rollout import model, ports
 
-from . import schemas
+from . import bodies
 from .errors import Unprocessable
 from .services import Services
 
 SERVABLE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-async def spec(services: Services, body: schemas.RolloutBody, actor: str) -> model.Spec:
+async def spec(services: Services, body: bodies.RolloutBody, actor: str) -> model.Spec:
     """The rollout that the body asks for, against today's champion."""
     if not SERVABLE.fullmatch(body.model):
         raise Unprocessable(

@@ -19,7 +19,7 @@ from controlplane import alerting
 from controlplane.alerting import Decision
 from rollout import commands, events, model, ports
 
-from . import intents, schemas
+from . import bodies, intents
 from .callers import Call, Services
 from .errors import documented
 
@@ -112,7 +112,7 @@ async def _weighed(services: Services, alert: alerting.Alert) -> tuple[Decision,
         return Decision.NO_ROLLOUT, None
     rollout = newest[0]
     decision = alerting.decide(alert, rollout, services.clock(), dry_run=services.alert_dry_run)
-    reason = schemas.ReasonBody(reason=f"{_named(alert)}, firing since {start}")
+    reason = bodies.ReasonBody(reason=f"{_named(alert)}, firing since {start}")
     if decision is Decision.OBEYED:
         try:
             await intents.ask(services, call, reason, rollout.id, commands.abort)
@@ -124,9 +124,7 @@ async def _weighed(services: Services, alert: alerting.Alert) -> tuple[Decision,
     return decision, rollout.id
 
 
-async def _write(
-    services: Services, call: Call, rollout: model.Rollout, reason: schemas.ReasonBody, decision: Decision
-) -> None:
+async def _write(services: Services, call: Call, rollout: model.Rollout, reason: bodies.ReasonBody, decision: Decision) -> None:
     fact = events.Event(
         rollout_id=rollout.id,
         model=rollout.spec.model,

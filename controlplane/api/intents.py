@@ -15,7 +15,7 @@ import pydantic
 
 from rollout import commands, events, model, ports
 
-from . import schemas
+from . import bodies
 from .callers import Call
 from .errors import Unprocessable
 from .services import Services
@@ -60,7 +60,7 @@ async def start(services: Services, call: Call, body: pydantic.BaseModel, spec: 
     return replace(made, revision=1)
 
 
-async def ask(services: Services, call: Call, body: schemas.ReasonBody, rollout_id: str, command: Command) -> model.Rollout:
+async def ask(services: Services, call: Call, body: bodies.ReasonBody, rollout_id: str, command: Command) -> model.Rollout:
     """Record a request to a rollout. Raises NotFound, NotNow, or Stale after losing to other writers five times."""
     for attempt in range(1, ATTEMPTS + 1):
         known = await answered(services, call, body)

@@ -16,7 +16,7 @@ from judge import selfcheck
 from judge.policy import Mode
 from rollout import model, preview
 
-from . import admission, intents, schemas, views, watch
+from . import admission, bodies, intents, schemas, views, watch
 from .callers import Caller, Services
 from .errors import documented
 from .links import next_link
@@ -30,7 +30,7 @@ READ = documented(404, 422, 503)
 
 
 @router.post("/rollouts", status_code=202, summary="Start a rollout", responses=CHANGE)
-async def start(services: Services, call: Caller, body: schemas.RolloutBody, response: Response) -> schemas.Rollout:
+async def start(services: Services, call: Caller, body: bodies.RolloutBody, response: Response) -> schemas.Rollout:
     """Record a rollout of a version; the loop takes it up at once. `Location` is its address."""
     made = await intents.answered(services, call, body)
     if made is None:
@@ -39,7 +39,7 @@ async def start(services: Services, call: Caller, body: schemas.RolloutBody, res
 
 
 @router.post("/rollouts/plan", summary="What a rollout would need", responses=CHANGE)
-async def plan(services: Services, call: Caller, body: schemas.RolloutBody) -> schemas.Plan:
+async def plan(services: Services, call: Caller, body: bodies.RolloutBody) -> schemas.Plan:
     """The same checks as a start and a forecast at today's traffic: requests and minutes per step, and a refusal with the fix
     when it could not finish. Records nothing."""
     spec = await admission.spec(services, body, call.actor)

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Body, Depends, Path, Response
 
 from rollout import commands, model
 
-from . import admission, intents, schemas, views
+from . import admission, bodies, intents, schemas, views
 from .callers import Call, Caller, Services
 from .errors import documented
 from .links import rollout_link
@@ -41,7 +41,7 @@ class Wish:
     services: Services
     call: Call
     rollout_id: str
-    body: schemas.ReasonBody
+    body: bodies.ReasonBody
     response: Response
 
     async def ask(self, command: intents.Command) -> schemas.Rollout:
@@ -69,9 +69,9 @@ def _wish(
     call: Caller,
     rollout_id: Id,
     response: Response,
-    body: Annotated[schemas.ReasonBody | None, Body()] = None,
+    body: Annotated[bodies.ReasonBody | None, Body()] = None,
 ) -> Wish:
-    return Wish(services, call, rollout_id, body or schemas.ReasonBody(), response)
+    return Wish(services, call, rollout_id, body or bodies.ReasonBody(), response)
 
 
 Asked = Annotated[Wish, Depends(_wish)]

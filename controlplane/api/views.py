@@ -1,14 +1,12 @@
-"""Domain values to the JSON of the API. Pure; called by the routes."""
+"""Rollouts and their history as the JSON of the API. Pure; called by the routes."""
 
 from __future__ import annotations
 
 from judge import verdict as verdicts
-from rollout import events, model, ports
-from rollout import replay as replays
+from rollout import events, model
 
 from . import schemas
 from .links import model_link, next_link, rollout_link
-from .services import ObservedSplit
 
 VERBS = ("promote", "pause", "resume", "abort", "undo", "retry")
 
@@ -30,7 +28,7 @@ def rollout(shown: model.Rollout, record: model.ModelRecord | None) -> schemas.R
         auto=spec.auto,
         split=weights(record.split) if record is not None and shown.open else None,
         holds=_holds(status),
-        verdict=_verdict(status.verdict),
+        verdict=verdict(status.verdict),
         reason=status.reason,
         message=status.message,
         requests=_requests(shown.requests),
@@ -55,7 +53,7 @@ def explanation(shown: model.Rollout) -> schemas.Explanation:
         phase=shown.status.phase,
         outcome=None if shown.open else shown.status.phase,
         sentences=tuple(_sentences(shown)),
-        verdict=_verdict(shown.status.verdict),
+        verdict=verdict(shown.status.verdict),
         policy=shown.spec.policy,
         step=_step(shown),
         holds=_holds(shown.status),
@@ -81,54 +79,6 @@ def event(stored: events.Stored) -> schemas.Event:
 def history(page: tuple[events.Stored, ...], path: str, limit: int) -> schemas.History:
     more = next_link(path, after=page[-1].seq, limit=limit) if len(page) == limit else None
     return schemas.History(events=tuple(event(each) for each in page), next=more)
-
-
-def model_line(
-    name: str, record: model.ModelRecord | None, going: model.Rollout | None, *, registered: bool | None
-) -> schemas.Model:
-    record = record or model.ModelRecord(name)
-    return schemas.Model(
-        model=name,
-        champion=record.champion,
-        previous=record.previous,
-        replicas=record.replicas,
-        split=weights(record.split),
-        registered=registered,
-        open_rollout=None
-        if going is None
-        else schemas.OpenRollout(
-            id=going.id, version=going.spec.version, phase=going.status.phase, link=rollout_link(going.id)
-        ),
-        links={"self": model_link(name)} | {word: f"{model_link(name)}/{word}" for word in ("versions", "split", "history")},
-    )
-
-
-def version(known: ports.ModelVersion) -> schemas.Version:
-    return schemas.Version(
-        version=known.version,
-        created_at=known.created_at,
-        run_id=known.run_id,
-        has_signature=known.has_signature,
-        metrics=known.metrics,
-        tags=known.tags,
-        aliases=known.aliases,
-        description=known.description,
-    )
-
-
-def split(record: model.ModelRecord, state: model.GatewayState, observed: ObservedSplit) -> schemas.LiveSplit:
-    return schemas.LiveSplit(
-        model=record.model,
-        desired=weights(record.split),
-        epoch=record.epoch,
-        acked=schemas.AckedSplit(
-            state=state.ack,
-            weights=weights(state.acked.split) if state.acked else None,
-            epoch=state.acked.epoch if state.acked else None,
-            nodes=state.nodes,
-        ),
-        observed=observed,
-    )
 
 
 def weights(of: model.Split | None) -> tuple[schemas.Weight, ...] | None:
@@ -168,63 +118,11 @@ def _holds(status: model.Status) -> tuple[schemas.Hold, ...]:
     return tuple(schemas.Hold(reason=hold.reason, since=hold.since, detail=hold.detail) for hold in status.holds)
 
 
-def _verdict(of: verdicts.Verdict | None) -> schemas.Verdict | None:
+def verdict(of: verdicts.Verdict | None) -> schemas.Verdict | None:
     if of is None:
         return None
     return schemas.Verdict(
         judge=of.judge, label=of.label, reason=of.reason, findings=of.findings, evidence=of.evidence, threshold=of.threshold
-    )
-
-
-MOST_LOOKS = 1000  # in one answer
-
-
-def replayed(shown: model.Rollout, readings: int, found: replays.Replay) -> schemas.Replay:
-    every = max(1, -(-len(found.looks) // MOST_LOOKS))
-    kept = [look for number, look in enumerate(reversed(found.looks)) if number % every == 0][::-1]
-    return schemas.Replay(
-        rollout=shown.id,
-        readings=readings,
-        reproduced=found.same,
-        sentence=replay_sentence(shown, found),
-        failed_at=found.failed.at if found.failed else None,
-        passed_at=found.passed.at if found.passed else None,
-        verdict=_verdict(found.looks[-1].verdict) if found.looks else None,
-        looks=tuple(_look(look) for look in kept),
-    )
-
-
-def replay_sentence(shown: model.Rollout, found: replays.Replay) -> str:
-    """What the replay says, beside what happened."""
-    if not found.looks:
-        return "Nothing was judged: there are no readings with a challenger."
-    happened = f"It was {shown.status.phase.value.replace('_', ' ')}" + (
-        f", decided at {shown.status.decided_at:%H:%M:%S}" if shown.status.decided_at else ""
-    )
-    if found.failed:
-        said = f"This policy would have rolled it back at {found.failed.at:%H:%M:%S}: {found.failed.verdict.reason}"
-    elif found.passed:
-        said = f"This policy would have passed it at {found.passed.at:%H:%M:%S}: {found.passed.verdict.reason}"
-    else:
-        said = f"This policy would not have decided: {found.looks[-1].verdict.reason}"
-    if found.same is not None:
-        same = "bit for bit the stored evidence" if found.same else "NOT the stored evidence"
-        return f"{len(found.looks)} looks give {same}. {happened}."
-    return f"{said} {happened}."
-
-
-def _look(look: replays.Look) -> schemas.ReplayedLook:
-    names = ("guard", "label", "evidence", "threshold", "promotion_evidence", "promotion_threshold", "effect")
-    guards = tuple(schemas.ReplayedGuard(**{name: getattr(f, name) for name in names}) for f in look.verdict.findings)
-    verdict = look.verdict
-    return schemas.ReplayedLook(
-        at=look.at,
-        phase=look.phase,
-        share_pct=look.share_pct,
-        label=verdict.label,
-        evidence=verdict.evidence,
-        threshold=verdict.threshold,
-        guards=guards,
     )
 
 
