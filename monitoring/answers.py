@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 import orjson
 
 from judge import answers
 from judge.samples import Counts, Sample
 from rollout import ports
+
+from .fetch import Fetcher, NotFetched
 
 SYSTEM = "replicas"
 STRATUM = "replicas"  # in place of a gateway: they do not know which one asked
@@ -38,13 +39,10 @@ class HttpAnswers:
     """Holds an HTTP client: `close` it."""
 
     def __init__(self, *, read_s: float = READ_S) -> None:
-        self._read_s = read_s
-        self._session: aiohttp.ClientSession | None = None
+        self._fetcher = Fetcher(read_s)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._fetcher.close()
 
     async def samples(self, replicas: Mapping[int, Sequence[str]]) -> tuple[Sample, ...]:
         asked = [(version, address) for version, addresses in replicas.items() for address in addresses]
@@ -52,24 +50,11 @@ class HttpAnswers:
         return laid_out(replicas, dict(zip(asked, found, strict=True)))
 
     async def _read(self, address: str) -> Answered:
-        if self._session is None:  # made here, since it belongs to the running loop
-            self._session = aiohttp.ClientSession()
-        url = f"http://{address}/counts/answers"
         try:
-            async with asyncio.timeout(self._read_s), self._session.get(url, allow_redirects=False) as answer:
-                if answer.status != 200:
-                    old = "; it was packaged before answers were counted" if answer.status == 404 else ""
-                    raise ports.Unavailable(SYSTEM, f"{url} answered {answer.status}{old}")
-                body = bytearray()
-                async for part in answer.content.iter_chunked(65536):
-                    body += part
-                    if len(body) > MOST_BYTES:
-                        raise ports.Unavailable(SYSTEM, f"{url} answered more than {MOST_BYTES} bytes")
-            return parsed(orjson.loads(body))
-        except TimeoutError as error:
-            raise ports.Unavailable(SYSTEM, f"{url} did not answer within {self._read_s:g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise ports.Unavailable(SYSTEM, f"{url} cannot be read: {type(error).__name__}") from error
+            return parsed(orjson.loads(await self._fetcher.get(f"http://{address}/counts/answers", MOST_BYTES)))
+        except NotFetched as error:
+            old = "; it was packaged before answers were counted" if error.status == 404 else ""
+            raise ports.Unavailable(SYSTEM, f"{error}{old}") from error
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ports.Unavailable(
                 SYSTEM, f"{address} does not say what it answered: {type(error).__name__}: {error}"

@@ -5,12 +5,12 @@ Bounded in time and in size; nothing that a replica says is believed. A replica 
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import aiohttp
 import orjson
+
+from monitoring.fetch import Fetcher, NotFetched
 
 from .reference import MOST_BYTES
 from .windows import Counted
@@ -44,13 +44,10 @@ class HttpReplicas:
     """Holds an HTTP client: `close` it."""
 
     def __init__(self, *, read_s: float = READ_S) -> None:
-        self._read_s = read_s
-        self._session: aiohttp.ClientSession | None = None
+        self._fetcher = Fetcher(read_s)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._fetcher.close()
 
     async def counts(self, address: str) -> Counted | Silent:
         raw = await self._get(f"http://{address}/counts", COUNTS_BYTES)
@@ -62,23 +59,11 @@ class HttpReplicas:
     async def profile(self, address: str) -> bytes:
         return await self._get(f"http://{address}/counts/profile", MOST_BYTES)
 
-    async def _get(self, url: str, most: int) -> bytes:
-        if self._session is None:  # made here, since it belongs to the running loop
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+    async def _get(self, url: str, most_bytes: int) -> bytes:
         try:
-            async with asyncio.timeout(self._read_s), self._session.get(url, allow_redirects=False) as answer:
-                if answer.status != 200:
-                    raise Away(f"{url} answered {answer.status}")
-                body = bytearray()
-                async for part in answer.content.iter_chunked(65536):
-                    body += part
-                    if len(body) > most:
-                        raise Away(f"{url} answered more than {most} bytes")
-                return bytes(body)
-        except TimeoutError as error:
-            raise Away(f"{url} did not answer within {self._read_s:g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Away(f"{url} cannot be read: {type(error).__name__}") from error
+            return await self._fetcher.get(url, most_bytes)
+        except NotFetched as error:
+            raise Away(str(error)) from error
 
 
 def parsed(address: str, answer: Any) -> Counted | Silent:
