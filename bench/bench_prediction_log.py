@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -95,22 +94,9 @@ async def opened(name: str, folder: Path, subject: subjects.Subject) -> AsyncIte
 
 
 async def block(arm: Arm, body: Path, connections: int, seconds: float) -> Block:
-    numbers = ("--port", arm.port, "--connections", connections, "--seconds", seconds)
-    asking = (
-        sys.executable,
-        "-m",
-        "bench.telemetry.ask",
-        "--path",
-        "/predict",
-        "--body",
-        str(body),
-        "--ids",
-        *map(str, numbers),
-    )
     before = arm.cpu_s()
-    asked = await asyncio.create_subprocess_exec(*asking, stdout=subprocess.PIPE)
-    out, _ = await asked.communicate()
-    told = json.loads(out)
+    settings = ("--port", arm.port, "--connections", connections, "--seconds", seconds)
+    told = await paired.asked("/predict", "--body", body, "--ids", *settings)
     await asyncio.sleep(SETTLE_S)
     cpu_us = (arm.cpu_s() - before) * 1e6 / max(1, told["all"])
     return Block(arm.name, told["all"], told["failed"], told["answers"] / told["seconds"], cpu_us, told["p99_ms"])
@@ -127,16 +113,9 @@ async def measure(options: argparse.Namespace) -> tuple[list[Block], int, int]:
             warm = [await block(arm, body, options.connections, options.warm_up_s) for arm in (off, on)]
             if any(one.failed for one in warm):
                 raise RuntimeError("the model does not answer this body")
-            blocks: list[Block] = []
-            for number in range(options.pairs):
-                turn = (off, on) if number % 2 == 0 else (on, off)
-                first, second = [await block(arm, body, options.connections, options.seconds) for arm in turn]
-                blocks += (first, second)
-                report.console.print(
-                    f"pair {number + 1}: {first.arm} {first.per_s:.0f}/s {first.cpu_us:.0f} µs, "
-                    f"{second.arm} {second.per_s:.0f}/s {second.cpu_us:.0f} µs",
-                    highlight=False,
-                )
+            blocks = await paired.in_turn(
+                off, on, options.pairs, lambda arm: block(arm, body, options.connections, options.seconds)
+            )
         answered = sum(one.all for one in (*warm, *blocks) if one.arm == paired.ON)
         return blocks, answered, logged(on.log)
 
@@ -183,18 +162,8 @@ def main() -> int:
     blocks, answered, rows = asyncio.run(measure(options))
     quantities = {"requests a second": "per_s", "CPU µs a request": "cpu_us", "latency p99, ms": "p99_ms"}
     found: dict[str, dict[str, Any]] = {label: paired.compared(blocks, quantity) for label, quantity in quantities.items()}
-    lines = [
-        (
-            name,
-            f"{row[paired.OFF]:.4g}",
-            f"{row[paired.ON]:.4g}",
-            f"{row['ratio']:.3f}",
-            f"{row['low']:.3f} to {row['high']:.3f}",
-        )
-        for name, row in found.items()
-    ]
     title = f"Prediction log at 100 %, model {options.model}: {options.pairs} pairs of {options.seconds:g} s"
-    report.grid(title, ("median", "without", "with", "ratio", "95 % interval"), lines)
+    paired.show(title, found, ".4g")
     report.console.print(f"logged: {rows} of {answered}", highlight=False)
     failed = sum(one.failed for one in blocks)
     problems = [f"{failed} requests failed"] if failed else []

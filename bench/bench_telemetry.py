@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -129,21 +128,9 @@ async def acked(gateway: adapter.EnvoyGateway) -> None:
 
 
 async def block(arm: Arm, body: Path, connections: int, seconds: float) -> Block:
-    numbers = ("--port", arm.ports.ingress, "--connections", connections, "--seconds", seconds)
-    asking = (
-        sys.executable,
-        "-m",
-        "bench.telemetry.ask",
-        "--path",
-        f"/{NAME}/predict",
-        "--body",
-        str(body),
-        *map(str, numbers),
-    )
     before = arm.cpu_s()
-    asked = await asyncio.create_subprocess_exec(*asking, stdout=subprocess.PIPE)
-    out, _ = await asked.communicate()
-    told = json.loads(out)
+    settings = ("--port", arm.ports.ingress, "--connections", connections, "--seconds", seconds)
+    told = await paired.asked(f"/{NAME}/predict", "--body", body, *settings)
     envoy_us, bento_us = ((now - then) * 1e6 / max(1, told["all"]) for now, then in zip(arm.cpu_s(), before, strict=True))
     return Block(arm.name, told["answers"], told["failed"], told["answers"] / told["seconds"], envoy_us, bento_us)
 
@@ -165,16 +152,9 @@ async def measure(options: argparse.Namespace) -> tuple[list[Block], dict[str, i
             for arm in (off, on):
                 if (await block(arm, body, options.connections, options.warm_up_s)).failed:
                     raise RuntimeError("the model does not answer this body")
-            blocks: list[Block] = []
-            for number in range(options.pairs):
-                turn = (off, on) if number % 2 == 0 else (on, off)
-                first, second = [await block(arm, body, options.connections, options.seconds) for arm in turn]
-                blocks += (first, second)
-                report.console.print(
-                    f"pair {number + 1}: {first.arm} {first.per_s:.0f}/s {first.cpu_us:.0f} µs, "
-                    f"{second.arm} {second.per_s:.0f}/s {second.cpu_us:.0f} µs",
-                    highlight=False,
-                )
+            blocks = await paired.in_turn(
+                off, on, options.pairs, lambda arm: block(arm, body, options.connections, options.seconds)
+            )
             await asyncio.sleep(2 * SCRAPE_S)  # the last spans are on their way
             programs.stop("sink")
         return blocks, json.loads((folder / "sink.log").read_text().splitlines()[-1])
@@ -196,18 +176,8 @@ def main() -> int:
     failed = sum(one.failed for one in blocks)
     quantities = {"requests a second": "per_s", "CPU µs a request": "cpu_us", "Envoy's": "envoy_us", "the bento's": "bento_us"}
     rows = {label: paired.compared(blocks, quantity) for label, quantity in quantities.items()}
-    lines = [
-        (
-            name,
-            f"{row[paired.OFF]:.0f}",
-            f"{row[paired.ON]:.0f}",
-            f"{row['ratio']:.3f}",
-            f"{row['low']:.3f} to {row['high']:.3f}",
-        )
-        for name, row in rows.items()
-    ]
     title = f"All telemetry{' and drift' if options.drift else ''}, model {options.model}, {options.sampling_pct:g} % traced: {options.pairs} pairs of {options.seconds:g} s"
-    report.grid(title, ("median", "without", "with", "ratio", "95 % interval"), lines)
+    paired.show(title, rows, ".0f")
     report.console.print(f"taken meanwhile: {took}", highlight=False)
     problems = [f"{failed} of {answers} requests failed"] if failed else []
     if not took.get("posts") or not took.get("scrapes"):

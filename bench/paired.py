@@ -2,14 +2,60 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import math
-from collections.abc import Sequence
-from typing import Any
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from scipy import stats
 
+from bench import report
+
 OFF, ON = "off", "on"
+
+
+class Block(Protocol):
+    """One stretch of full load: which side had it, its requests per second, and CPU µs a request."""
+
+    @property
+    def arm(self) -> str: ...
+
+    @property
+    def per_s(self) -> float: ...
+
+    @property
+    def cpu_us(self) -> float: ...
+
+
+A = TypeVar("A")  # a side
+B = TypeVar("B", bound=Block)
+
+
+async def asked(path: str, *arguments: object) -> dict[str, Any]:
+    """What `telemetry.ask`, in a process of its own, tells of one stretch of full load."""
+    command = (sys.executable, "-m", "bench.telemetry.ask", "--path", path, *map(str, arguments))
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    out, _ = await process.communicate()
+    told: dict[str, Any] = json.loads(out)
+    return told
+
+
+async def in_turn(off: A, on: A, pairs: int, measure: Callable[[A], Awaitable[B]]) -> list[B]:
+    blocks: list[B] = []
+    for number in range(pairs):
+        turn = (off, on) if number % 2 == 0 else (on, off)
+        first, second = [await measure(arm) for arm in turn]
+        blocks += (first, second)
+        report.console.print(
+            f"pair {number + 1}: {first.arm} {first.per_s:.0f}/s {first.cpu_us:.0f} µs, "
+            f"{second.arm} {second.per_s:.0f}/s {second.cpu_us:.0f} µs",
+            highlight=False,
+        )
+    return blocks
 
 
 def compared(blocks: Sequence[Any], quantity: str) -> dict[str, Any]:
@@ -23,3 +69,18 @@ def compared(blocks: Sequence[Any], quantity: str) -> dict[str, Any]:
         half = float(stats.t.ppf(0.975, len(logs) - 1) * np.std(logs, ddof=1) / math.sqrt(len(logs)))
     sides = {arm: float(np.median([getattr(one, quantity) for one in blocks if one.arm == arm])) for arm in (OFF, ON)}
     return {**sides, "ratio": math.exp(mean), "low": math.exp(mean - half), "high": math.exp(mean + half)}
+
+
+def show(title: str, found: Mapping[str, Mapping[str, float]], digits: str) -> None:
+    """`digits`: the format of the medians."""
+    lines = [
+        (
+            name,
+            format(row[OFF], digits),
+            format(row[ON], digits),
+            f"{row['ratio']:.3f}",
+            f"{row['low']:.3f} to {row['high']:.3f}",
+        )
+        for name, row in found.items()
+    ]
+    report.grid(title, ("median", "without", "with", "ratio", "95 % interval"), lines)
