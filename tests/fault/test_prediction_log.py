@@ -8,8 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from bentos.mlflow_model.scoring import prediction_log, signature
 from monitoring import predictions
+from tests.waiting import poll
 
 SCHEMA = signature.parse({"inputs": json.dumps([{"type": "double", "name": "x"}])})
 ALWAYS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
@@ -106,14 +106,7 @@ def put(one: prediction_log.PredictionLog, rows: int = 1) -> None:
 def put_and_wait(one: prediction_log.PredictionLog, heard: Heard) -> None:
     before = heard.all
     put(one)
-    until(lambda: heard.all > before)
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    poll(lambda: heard.all > before)
 
 
 def read(root: Path) -> pd.DataFrame:
@@ -145,7 +138,7 @@ def test_a_hanging_storage_costs_rows_and_no_time(tmp_path: Path) -> None:
             put(one, 10_000)
         assert heard == Heard(0, {"queue": 150_000}), "more than WAITING_ROWS"
         Stuck.free.set()
-        until(lambda: heard.written == 50_001)
+        poll(lambda: heard.written == 50_001)
     assert heard.lost == {"queue": 150_000}
 
 

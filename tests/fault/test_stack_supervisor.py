@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from cli.stack import supervisor
+from tests.waiting import poll
 
 # Answers 200 on the port in argv[1]; with a second argument it also has a child of its own that outlives a SIGKILL of its parent.
 SERVER = """
@@ -49,13 +50,6 @@ def child(
         f"http://127.0.0.1:{port}/",
         deadline_s,
     )
-
-
-def poll(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture

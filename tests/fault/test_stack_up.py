@@ -7,8 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,19 +20,12 @@ from cli.exits import Exit
 from cli.stack import config, ports, record, stack
 from runtime import process
 from runtime import record as runtime_record
+from tests.waiting import poll
 
 # Without cached bytecode MLflow alone takes most of a minute to import on two busy cores.
 START_S = 150.0
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def poll(condition: Callable[[], Any], timeout_s: float) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return found
 
 
 def slipway(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,10 +9,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ import pytest
 
 from monitoring import names, predictions
 from runtime import probe, process
+from tests.waiting import poll
 
 SERVICE = Path(__file__).parents[2] / "bentos" / "mlflow_model"
 ALWAYS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
@@ -113,18 +113,11 @@ def served(model: Path, home: Path, root: str, every_s: float) -> Iterator[Bento
             return False
 
     try:
-        until(ready, 60)
+        poll(ready, 60)
         yield found
     finally:
         running.terminate()
         running.wait(20)
-
-
-def until(true: Callable[[], object], within_s: float = 20) -> None:
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def read(root: Path) -> pd.DataFrame:
@@ -139,12 +132,12 @@ def test_what_is_answered_is_logged_and_read(model: Path, tmp_path: Path) -> Non
     root = tmp_path / "log"
     with served(model, tmp_path / "home", str(root), 0.2) as bento:
         bento.ask(1.0, 2.0, x_request_id="first", traceparent=f"00-{TRACE}-b7ad6b7169203331-00")
-        until(lambda: bento.counted(names.LOG_ROWS.name) == 2)
+        poll(lambda: bento.counted(names.LOG_ROWS.name) == 2)
         bento.ask(3.0)
         bento.ask(4.0, **probe.PROBE)
         with pytest.raises(urllib.error.HTTPError, match="422"):
             bento.get("/predict", {"dataframe_records": [{"temp": "warm", "wind": 1.0}]})
-        until(lambda: bento.counted(names.LOG_ROWS.name) == 3)
+        poll(lambda: bento.counted(names.LOG_ROWS.name) == 3)
         assert bento.counted(names.LOG_ROWS_LOST.name) == 0
         frame = read(root)
     assert frame["request_id"].tolist() == ["first", "first", None]
@@ -177,7 +170,7 @@ def test_a_server_that_is_killed_leaves_whole_files(model: Path, tmp_path: Path)
     with served(model, tmp_path / "home", str(root), 0.01) as bento:
         clients = threading.Thread(target=keep_asking, args=(bento,))
         clients.start()
-        until(lambda: len(list(root.rglob("[0-9]*.parquet"))) >= 5)
+        poll(lambda: len(list(root.rglob("[0-9]*.parquet"))) >= 5)
         bento.kill()
         clients.join(20)
     frame = read(root)
@@ -189,6 +182,6 @@ def test_a_log_that_cannot_be_written_fails_no_answer(model: Path, tmp_path: Pat
     with served(model, tmp_path / "home", "/sys/slipway", 0.01) as bento:
         for _ in range(20):
             bento.ask(1.0, 2.0)
-        until(lambda: bento.counted(names.LOG_ROWS_LOST.name, reason="storage") == 40)
+        poll(lambda: bento.counted(names.LOG_ROWS_LOST.name, reason="storage") == 40)
         bento.ask(1.0)
     assert (tmp_path / "said").read_text().count("rows of the prediction log are lost") == 1

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ import pytest
 
 from bentos.mlflow_model.scoring import prediction_log, prediction_rows, signature
 from monitoring import predictions
+from tests.waiting import poll
 
 ALWAYS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 KINDS = {"x": "double", "n": "long", "t": "string", "b": "boolean", "at": "datetime"}
@@ -75,13 +75,6 @@ def read(root: str | Path, version: str = "3") -> pd.DataFrame:
     frame = predictions.read(str(root), "delay", version, *ALWAYS)
     assert frame.attrs[predictions.SKIPPED] == []
     return frame
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_rows_are_read_as_they_were_asked_and_answered(tmp_path: Path) -> None:
@@ -202,7 +195,7 @@ def test_a_file_is_written_when_its_first_row_has_waited_long_enough(tmp_path: P
     with log(tmp_path, schema, heard := Heard(), every_s=0.2) as one:
         for number in (1, 2):
             put(one, asked(schema, {"x": 1.0}), [0.5])
-            until(lambda wanted=number: heard.written == wanted)  # type: ignore[misc]
+            poll(lambda wanted=number: heard.written == wanted)  # type: ignore[misc]
     assert len(read(tmp_path)) == 2
 
 
@@ -212,9 +205,9 @@ def test_a_full_file_is_written_at_once(tmp_path: Path) -> None:
     with log(tmp_path, schema, heard := Heard()) as one:
         put(one, many, np.zeros(5000))
         put(one, many, np.zeros(5000))
-        until(lambda: heard.written == 10_000)
+        poll(lambda: heard.written == 10_000)
         put(one, asked(schema, {"x": 1.0}), [1.0], size=prediction_log.FILE_BYTES)
-        until(lambda: heard.written == 10_001)
+        poll(lambda: heard.written == 10_001)
 
 
 def test_an_answer_without_json_costs_its_rows_and_nobody_elses(tmp_path: Path) -> None:
