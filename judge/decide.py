@@ -14,7 +14,7 @@ from .policy import Policy
 from .samples import Sample
 from .verdict import Finding, Label, Verdict
 
-NAME = "slipway-judge/3"
+NAME = "slipway-judge/4"
 _WORST_FIRST = (Label.BLIND, Label.INSUFFICIENT, Label.PASS)
 
 

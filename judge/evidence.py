@@ -16,7 +16,7 @@ from .prediction_shift import Evidence as ShiftEvidence
 from .records import Row
 from .samples import Arm, Cursor, Window
 
-VERSION = 6  # of the shape and meaning of State
+VERSION = 7  # of the shape and meaning of State
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def finding(
     elif head.promotion >= -log(policy.beta):
         label, sentence = Label.PASS, words.within(name, policy, base, tried, seen.worst)
     else:
-        label, sentence = Label.INSUFFICIENT, words.missing(name, base, tried, seen.more, unread)
+        label, sentence = Label.INSUFFICIENT, words.missing(name, base, tried, seen.more, seen.worst, unread)
         if isinstance(guard, ErrorRateGuard | LatencyGuard) and guards.in_blocks(guard):
             sentence = words.missing_in_blocks(name, base, tried, guard.block_s, seen.more_blocks)
     requests = seen.challenger[0]

@@ -12,11 +12,11 @@ from math import ceil, log
 import numpy as np
 from numpy.typing import NDArray
 
-from . import bet, blocking, blocks, counts, latency_margin
+from . import blocking, blocks, counts, latency_margin
 from . import error_rate as error_rate_kernel
 from .blocks import Margin
 from .maths import FLOATS
-from .policy import InvalidPolicy, LatencyGuard, Mode, Policy
+from .policy import InvalidPolicy, Mode, Policy
 from .records import Row
 from .samples import Counts
 
@@ -67,29 +67,26 @@ def latency_requests_to_pass(policy: Policy, champion: Counts, share_pct: float)
     if guard is None or not champion:
         return 0
     rows = latency_margin.fresh(guard)
-    found = latency_to_pass(policy, guard, rows, latency_margin.cuts(champion, guard), share)
+    found = latency_to_pass(policy, rows, latency_margin.cuts(champion, guard), share)
     return FAR if found is None else found
 
 
 def latency_to_pass(
     policy: Policy,
-    guard: LatencyGuard,
     rows: Sequence[Row],
     at: latency_margin.Cuts,
     share: float,
-    beyond: Floats | None = None,
+    rates: Sequence[latency_margin.Rates] | None = None,
 ) -> int | None:
     """Challenger requests still missing until all guarded quantiles are within the margin (None: never).
 
-    beyond: the parts of the challenger's answers beyond each cut so far, shape (quantiles,); None: as the champion's.
+    rates: how answers fall beside each cut (None: as in the champion's past).
     """
-    expected = at.rate * at.ratio if beyond is None else beyond
-    farthest = 0
-    for number in range(len(guard.quantiles_pct)):
-        own, ratio = float(at.rate[number]), float(at.ratio[number])
-        times = [ratio**power for power in latency_margin.POWERS]
-        one = bet.expected(own, float(expected[number]), share)
-        growth = np.array(bet.on_known_ratio(FLOATS, times, 1.0, one, own * (1.0 - share * (1.0 - ratio))))
+    rest, farthest = (1.0 - share) / share, 0
+    for number, (far1, above0, in0) in enumerate(rates or latency_margin.rates(at)):
+        own = (far1, 1.0 - far1)
+        others = (rest * above0, rest * in0, rest * (1.0 - above0 - in0))
+        growth = np.array(latency_margin.log_gains(at, number, own, others))
         known = np.array(latency_margin.log_atoms(rows[number]))
         found = first((known,), (growth,), lambda only: only[0], -log(policy.beta))
         if found is None:
@@ -114,9 +111,9 @@ def seconds_in_blocks(policy: Policy, error_rate: float, champion: Counts) -> fl
         needed = blocks_to_pass(policy, (), blocking.margins(policy.error_rate)[0], error_rate, error_rate)
         seconds = policy.error_rate.block_s * (FAR if needed is None else needed)
     if latency is not None and latency.mode is Mode.BLOCK and champion:
-        at = latency_margin.cuts(champion, latency)
-        for margin, rate, ratio in zip(blocking.margins(latency), at.rate.tolist(), at.ratio.tolist(), strict=True):
-            needed = blocks_to_pass(policy, (), margin, rate, rate * ratio)
+        usual = latency_margin.rates(latency_margin.cuts(champion, latency))
+        for margin, (far, above, inside) in zip(blocking.margins(latency), usual, strict=True):
+            needed = blocks_to_pass(policy, (), margin, above + inside, far)
             seconds = max(seconds, latency.block_s * (FAR if needed is None else needed))
     return seconds
 

@@ -134,7 +134,7 @@ def _block(state: State, name: str, guard: ErrorRateGuard | LatencyGuard, window
         tallies: tuple[Tally, ...] = (tally,)
     else:
         blocked = replace(blocked, edge=blocked.edge or _slow_edge(state.champion))
-        reference = state.latency.reference if state.latency else ()
+        reference = state.latency.measured if state.latency else ()
         if not blocked.edge or not reference or state.challenger.requests < guard.warm_up_requests:
             return replace(state, blocked=tuple({**known, name: blocked}.items()))
         tally, ratio = _slow(window, blocked.edge, guard), 1.0

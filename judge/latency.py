@@ -26,6 +26,7 @@ CHAMPION_GROWTH = 1.5  # the alternatives are built anew when the champion's pas
 CHALLENGER_GROWTH = 1.4  # or the challenger's
 FIRST_COMPARED = 30  # challenger requests from which they are learned from
 KEPT_REQUESTS = 200_000  # of the champion's past; more tells nothing new
+MEASURED_GROWTH = 1.2  # the quantiles to promote by are taken anew when what they are taken from has grown so many times
 
 
 @dataclass(slots=True)
@@ -48,7 +49,8 @@ FRESH: Row = (*[0.0] * 4, *(_LOG_WEIGHTS + log(1.0 - wealth.CASH)).tolist(), log
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """row: of a Known. margins: one row per guarded quantile (see `latency_margin`). champion / challenger: the past of both arms.
-    reference / compared: the part of it that the alternatives are built from."""
+    reference / compared: the part of it that the alternatives are built from. beside: the champion's past since there is a challenger.
+    measured: the part of the champion's past from which the quantiles to promote by are taken."""
 
     row: Row
     margins: tuple[Row, ...]
@@ -56,6 +58,8 @@ class Evidence:
     challenger: Counts = NO_COUNTS
     reference: Counts = NO_COUNTS
     compared: Counts = NO_COUNTS
+    beside: Counts = NO_COUNTS
+    measured: Counts = NO_COUNTS
 
     @property
     def rollback(self) -> float:
@@ -81,7 +85,7 @@ def fresh(size: int) -> Known[Floats]:
 
 def opened(guard: LatencyGuard, champion: Counts = NO_COUNTS) -> Evidence:
     """Nothing known but what the champion answered before there was a challenger."""
-    return _rebuilt(Evidence(FRESH, latency_margin.fresh(guard), champion=champion))
+    return _measured(_rebuilt(Evidence(FRESH, latency_margin.fresh(guard), champion=champion)), guard, NO_COUNTS)
 
 
 def update(
@@ -137,14 +141,12 @@ def after(evidence: Evidence, guard: LatencyGuard, window: Window, *, log_cap: f
         known = RECORD.of(FLOATS, evidence.row)
         grouped = alternatives.grouped(own, challenger=True), alternatives.grouped(other, challenger=False)
         update(known, alternatives, *(counts[None, :] for counts in grouped), log_cap=log_cap)
-        row, margins = (
-            known.numbers(),
-            latency_margin.after(margins, latency_margin.cuts(evidence.reference, guard), own, other),
-        )
-    if total(evidence.champion) >= KEPT_REQUESTS:
-        champion = NO_COUNTS
-    past = plus(evidence.champion, champion), plus(evidence.challenger, challenger)
-    return _rebuilt(Evidence(row, margins, *past, evidence.reference, evidence.compared))
+        row = known.numbers()
+        margins = latency_margin.after(margins, latency_margin.cuts(evidence.measured, guard), own, other)
+    kept = NO_COUNTS if total(evidence.champion) >= KEPT_REQUESTS else champion
+    past = plus(evidence.champion, kept), plus(evidence.challenger, challenger)
+    rest = evidence.reference, evidence.compared, evidence.beside, evidence.measured
+    return _measured(_rebuilt(Evidence(row, margins, *past, *rest)), guard, champion)
 
 
 def _rebuilt(evidence: Evidence) -> Evidence:
@@ -158,3 +160,19 @@ def _rebuilt(evidence: Evidence) -> Evidence:
         return evidence
     compared = evidence.challenger if seen1 >= FIRST_COMPARED else NO_COUNTS
     return replace(evidence, reference=evidence.champion, compared=compared)
+
+
+def _measured(evidence: Evidence, guard: LatencyGuard, gained: Counts) -> Evidence:
+    """What the quantiles to promote by are taken from: the champion's answers beside the challenger as soon as they tell them. What came before
+    is from other times: replicas that start take processors from those that serve, and a quantile from then may lie
+    where nobody answers any more, so that nothing can be shown there."""
+    before = total(evidence.beside)
+    beside = evidence.beside if before >= KEPT_REQUESTS else plus(evidence.beside, gained)
+    seen, used = total(beside), total(evidence.measured)
+    enough = max(float(KNOWN_REQUESTS), latency_margin.telling_requests(guard))
+    if seen >= enough:
+        anew, source = before < enough or seen >= MEASURED_GROWTH * used, beside
+    else:
+        known = total(evidence.champion)
+        anew, source = known >= max(KNOWN_REQUESTS, MEASURED_GROWTH * used), evidence.champion
+    return replace(evidence, beside=beside, measured=source if anew else evidence.measured)

@@ -5,14 +5,14 @@ Called by `findings`. Nothing is decided on these numbers.
 
 from __future__ import annotations
 
-from math import log
+from math import ceil, log
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln
 
 from . import bins, forecast, interval, latency_margin, slowdowns
-from .latency import Evidence
+from .latency import KNOWN_REQUESTS, Evidence
 from .policy import LatencyGuard, Policy
 from .samples import Counts
 from .verdict import Effect, Measure
@@ -43,19 +43,26 @@ def report(
         high1 / low0 if high1 is not None and low0 > 0.0 else None,
         f"{names[most]} latency",
     )
-    return effect, measures, _more(evidence, policy, guard, base, tried)
+    return effect, measures, _more(evidence, policy, guard, champion, challenger)
 
 
-def _more(evidence: Evidence, policy: Policy, guard: LatencyGuard, base: Floats, tried: Floats) -> int | None:
-    if not evidence.reference:
+def _more(evidence: Evidence, policy: Policy, guard: LatencyGuard, champion: Counts, challenger: Counts) -> int | None:
+    base, tried = slowdowns.dense(champion), slowdowns.dense(challenger)
+    if not evidence.measured:
         return None
-    at = latency_margin.cuts(evidence.reference, guard)
     share = float(tried.sum() / (tried.sum() + base.sum()))
-    expected = at.rate * at.ratio
-    seen = tried.sum() - np.cumsum(tried)[at.challenger - 1]
-    leaning = latency_margin.KNOWN_REQUESTS
-    beyond = (seen + leaning * expected) / (tried.sum() + leaning)
-    return forecast.latency_to_pass(policy, guard, evidence.margins, at, share, beyond)
+    at = latency_margin.cuts(evidence.measured, guard)
+    rates = latency_margin.rates(at, tried, base)
+    more = forecast.latency_to_pass(policy, evidence.margins, at, share, rates)
+    waiting = latency_margin.telling_requests(guard) - base.sum()
+    if waiting <= 0.0 or base.sum() < KNOWN_REQUESTS:
+        return more
+    # soon the quantiles are taken from what came beside the challenger
+    soon = latency_margin.cuts(champion, guard)
+    rates = latency_margin.rates(soon, tried, base)
+    then = forecast.latency_to_pass(policy, evidence.margins, soon, share, rates)
+    others = [] if then is None else [then + ceil(waiting * share / (1.0 - share))]
+    return min([*others, *([] if more is None else [more])], default=None)
 
 
 def _quantiles_ms(counts: Floats, parts: Floats) -> Floats:

@@ -54,15 +54,17 @@ def within(name: str, policy: Policy, base: Side, tried: Side, worst: Measure | 
     return sentences.within(base, tried, policy)
 
 
-def missing(name: str, base: Side, tried: Side, more: int | None, unread: str = "") -> str:
-    """Of a guard that has not seen enough, and how much it still needs. unread: why its counts could not be read this time."""
+def missing(name: str, base: Side, tried: Side, more: int | None, worst: Measure | None = None, unread: str = "") -> str:
+    """Of a guard that has not seen enough, how much it still needs, and of latencies what they were so far. unread: why its counts could not be read
+    this time."""
     if name == "error_rate" or not tried.arm.requests or not base.arm.requests:
         return sentences.missing(base, tried, more)
     if unread:
         return f"Nothing shown yet about the {_WHAT[name]} of {tried}, and they cannot be read now: {unread.rstrip('. ')}."
+    so_far = f" ({seen} so far)" if name == "latency" and (seen := _latencies(base, worst).removesuffix("; ")) else ""
     if more is None:
-        return f"Nothing shown yet about the {_WHAT[name]} of {tried}."
-    return f"Not enough requests to compare the {_WHAT[name]}: about {count(more)} more to {tried}."
+        return f"Nothing shown yet about the {_WHAT[name]} of {tried}{so_far}."
+    return f"Not enough requests to compare the {_WHAT[name]}: about {count(more)} more to {tried}{so_far}."
 
 
 def missing_in_blocks(name: str, base: Side, tried: Side, block_s: float, more: int | None) -> str:

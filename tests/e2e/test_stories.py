@@ -87,7 +87,10 @@ def test_the_judge_promotes_a_good_version_under_traffic(site: System, eventuall
     assert [psutil.pid_exists(pid) for pid in old] == [True]
 
     with site.clients(MODEL, HOUSES) as clients:
-        ended = site.phase(site.start(MODEL, CAREFUL_TOO, probation_s=0, **CANARY), "promoted", timeout_s=150)
+        rollout = site.start(MODEL, CAREFUL_TOO, probation_s=0, **CANARY)
+        site.phase(rollout, "progressing", "promoting", "promoted")
+        # 5 to 15 s. Each second in which both versions stand still costs 20 to 30 s: decision 54.
+        ended = site.phase(rollout, "promoted", timeout_s=90)
         eventually(lambda: not any(psutil.pid_exists(pid) for pid in old))
 
     assert "pass" in judged(site, ended), "promoted by the judge, and by nobody else"
