@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow.dataset
 from mlflow.models import infer_signature
 
@@ -47,20 +46,16 @@ ROUNDS, ALONE_ROWS = 7, 20_000
 class Arm:
     name: str
     port: int
-    process: psutil.Process
+    pid: int
     log: Path
-
-    def cpu_s(self) -> float:
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One stretch of full load. all: answers, also those at its edges."""
+    """One stretch of full load."""
 
     arm: str
-    all: int
+    answers: int
     failed: int
     per_s: float
     cpu_us: float  # of the replica, a request
@@ -90,16 +85,15 @@ async def opened(name: str, folder: Path, subject: subjects.Subject) -> AsyncIte
         endpoint = await subjects.ready(runtime, NAME)
         (replica,) = records.read(records.path(folder / "runtime", NAME, 1)).replicas
         assert replica.pid is not None
-        yield Arm(name, int(endpoint.rpartition(":")[2]), psutil.Process(replica.pid), log)
+        yield Arm(name, int(endpoint.rpartition(":")[2]), replica.pid, log)
 
 
-async def block(arm: Arm, body: Path, connections: int, seconds: float) -> Block:
-    before = arm.cpu_s()
-    settings = ("--port", arm.port, "--connections", connections, "--seconds", seconds)
-    told = await paired.asked("/predict", "--body", body, "--ids", *settings)
+async def block(arm: Arm, asker: paired.Asker, seconds: float) -> Block:
+    before = paired.cpu_s(arm.pid)
+    told = await asker.ask(arm.port, seconds)
     await asyncio.sleep(SETTLE_S)
-    cpu_us = (arm.cpu_s() - before) * 1e6 / max(1, told["all"])
-    return Block(arm.name, told["all"], told["failed"], told["answers"] / told["seconds"], cpu_us, told["p99_ms"])
+    cpu_us = (paired.cpu_s(arm.pid) - before) * 1e6 / max(1, told["answers"])
+    return Block(arm.name, told["answers"], told["failed"], told["answers"] / told["seconds"], cpu_us, told["p99_ms"])
 
 
 async def measure(options: argparse.Namespace) -> tuple[list[Block], int, int]:
@@ -110,13 +104,13 @@ async def measure(options: argparse.Namespace) -> tuple[list[Block], int, int]:
         body.write_bytes(subject.body)
         async with AsyncExitStack() as stack:
             off, on = [await stack.enter_async_context(opened(arm, folder / arm, subject)) for arm in (paired.OFF, paired.ON)]
-            warm = [await block(arm, body, options.connections, options.warm_up_s) for arm in (off, on)]
+            settings = ("--ids", "--connections", options.connections)
+            asker = await stack.enter_async_context(paired.Asker("/predict", body, *settings))
+            warm = [await block(arm, asker, options.warm_up_s) for arm in (off, on)]
             if any(one.failed for one in warm):
                 raise RuntimeError("the model does not answer this body")
-            blocks = await paired.in_turn(
-                off, on, options.pairs, lambda arm: block(arm, body, options.connections, options.seconds)
-            )
-        answered = sum(one.all for one in (*warm, *blocks) if one.arm == paired.ON)
+            blocks = await paired.in_turn(off, on, options.pairs, lambda arm: block(arm, asker, options.seconds))
+        answered = sum(one.answers for one in (*warm, *blocks) if one.arm == paired.ON)
         return blocks, answered, logged(on.log)
 
 

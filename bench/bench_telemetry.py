@@ -1,13 +1,14 @@
 """What does all telemetry together cost? Gateway and bento at full load, without any and with all of it, in turn in one run.
 
-    python bench/bench_telemetry.py --model flights --pairs 30 --seconds 2
+    python bench/bench_telemetry.py --model flights --pairs 150 --seconds 0.5
 
 Two Envoys with one bento each, of the same model: the demo's, or the smallest that there is. `off`: the product's way to the model and nothing else
 (the judge's counters stay: without them there are no rollouts). `on`: the product as it is, with the access log, 1 % of the requests traced,
 their spans taken by somebody, the bento's metrics, and both scraped; with --drift its counters of features and predictions, too. Blocks of
 full load (closed loop, 16 connections) alternate: off, on, on, off, ... Each pair of neighbours gives one ratio of requests per second and one
 of CPU seconds per request (Envoy and the bento's process). The interval is Student's, of the logarithms. Other work on the machine moves
-the first ratio and hardly the second.
+the first ratio more than the second, and short blocks suffer less from it than long ones. What `on` does now and then is paid by `on`: it is scraped during its own
+blocks, once in five seconds of them, and CPU that it uses after a block, for spans that left late, counts with its next one.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
+import aiohttp
 
 from bench import children, paired, report, subjects
 from cli.stack.ports import HOST, Ports, random_ports
@@ -36,21 +38,25 @@ from runtime import record as records
 NAME = "bench-model"
 BARE = Path(__file__).parent / "telemetry" / "bare_service.py"
 SCRAPE_S = 5.0
+SPANS_S = 10.0  # after the load: the last ones are on their way
+ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"  # as Prometheus asks
 DEADLINE_S = 180.0
 TARGET_PCT = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Arm:
     name: str
     ports: Ports
-    processes: tuple[psutil.Process, psutil.Process]  # Envoy, bento
+    pids: tuple[int, int]  # Envoy, bento
     replica: str
+    seen_s: tuple[float, float] = (0.0, 0.0)  # CPU of each that was counted already
 
-    def cpu_s(self) -> tuple[float, float]:
-        """So far: Envoy, bento."""
-        envoy, bento = (process.cpu_times() for process in self.processes)
-        return envoy.user + envoy.system, bento.user + bento.system
+    def used_s(self) -> tuple[float, float]:
+        """CPU since the last call: Envoy, bento."""
+        (envoy_s, bento_s), before = map(paired.cpu_s, self.pids), self.seen_s
+        self.seen_s = envoy_s, bento_s
+        return envoy_s - before[0], bento_s - before[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +121,7 @@ async def opened(
         await acked(gateway)
         (replica,) = records.read(records.path(folder / "runtime", NAME, 1)).replicas
         assert replica.pid is not None
-        processes = (psutil.Process(programs.pid(f"envoy-{name}")), psutil.Process(replica.pid))
-        yield Arm(name, chosen, processes, endpoint)
+        yield Arm(name, chosen, (programs.pid(f"envoy-{name}"), replica.pid), endpoint)
 
 
 async def acked(gateway: adapter.EnvoyGateway) -> None:
@@ -127,12 +132,30 @@ async def acked(gateway: adapter.EnvoyGateway) -> None:
             await asyncio.sleep(0.05)
 
 
-async def block(arm: Arm, body: Path, connections: int, seconds: float) -> Block:
-    before = arm.cpu_s()
-    settings = ("--port", arm.ports.ingress, "--connections", connections, "--seconds", seconds)
-    told = await paired.asked(f"/{NAME}/predict", "--body", body, *settings)
-    envoy_us, bento_us = ((now - then) * 1e6 / max(1, told["all"]) for now, then in zip(arm.cpu_s(), before, strict=True))
-    return Block(arm.name, told["answers"], told["failed"], told["answers"] / told["seconds"], envoy_us, bento_us)
+class Load:
+    """Asks an arm for a while, and scrapes what is to be scraped meanwhile, as a Prometheus elsewhere would."""
+
+    def __init__(self, asker: paired.Asker, http: aiohttp.ClientSession, scraped: Mapping[str, tuple[str, ...]]) -> None:
+        self._asker = asker
+        self._http = http
+        self._scraped = scraped  # addresses by arm
+        self._loaded_s = dict.fromkeys((paired.OFF, paired.ON), 0.0)
+        self.took: Counter[str] = Counter()
+
+    async def block(self, arm: Arm, seconds: float) -> Block:
+        before = self._loaded_s[arm.name] // SCRAPE_S
+        self._loaded_s[arm.name] += seconds
+        asked = self._asker.ask(arm.ports.ingress, seconds)
+        due = self._loaded_s[arm.name] // SCRAPE_S > before
+        told, _ = await asyncio.gather(asked, self._scrape(self._scraped.get(arm.name, ()) if due else ()))
+        envoy_us, bento_us = (used * 1e6 / max(1, told["answers"]) for used in arm.used_s())
+        return Block(arm.name, told["answers"], told["failed"], told["answers"] / told["seconds"], envoy_us, bento_us)
+
+    async def _scrape(self, addresses: Sequence[str]) -> None:
+        for address in addresses:
+            async with self._http.get(address, headers={"Accept": ACCEPT}) as answer:
+                self.took["scrapes"] += 1
+                self.took["scraped_bytes"] += len(await answer.read())
 
 
 async def measure(options: argparse.Namespace) -> tuple[list[Block], dict[str, int]]:
@@ -147,25 +170,26 @@ async def measure(options: argparse.Namespace) -> tuple[list[Block], dict[str, i
                 await stack.enter_async_context(opened(arm, folder / arm, subject, programs, otlp, settings))
                 for arm in (paired.OFF, paired.ON)
             ]
+            programs.program("sink", "telemetry.sink", "--port", port)
+            http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SCRAPE_S)))
+            asking = paired.Asker(f"/{NAME}/predict", body, "--connections", options.connections)
             scraped = (f"http://{HOST}:{on.ports.envoy_admin}/stats/prometheus", f"http://{on.replica}/metrics")
-            programs.program("sink", "telemetry.sink", "--port", port, "--every-s", SCRAPE_S, "--scrape", *scraped)
+            load = Load(await stack.enter_async_context(asking), http, {on.name: scraped})
             for arm in (off, on):
-                if (await block(arm, body, options.connections, options.warm_up_s)).failed:
+                if (await load.block(arm, options.warm_up_s)).failed:
                     raise RuntimeError("the model does not answer this body")
-            blocks = await paired.in_turn(
-                off, on, options.pairs, lambda arm: block(arm, body, options.connections, options.seconds)
-            )
-            await asyncio.sleep(2 * SCRAPE_S)  # the last spans are on their way
+            blocks = await paired.in_turn(off, on, options.pairs, lambda arm: load.block(arm, options.seconds))
+            await asyncio.sleep(SPANS_S)
             programs.stop("sink")
-        return blocks, json.loads((folder / "sink.log").read_text().splitlines()[-1])
+        return blocks, {**load.took, **json.loads((folder / "sink.log").read_text().splitlines()[-1])}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Gateway and bento at full load, with and without all telemetry.")
     parser.add_argument("--model", choices=subjects.SUBJECTS, default="flights")
     parser.add_argument("--drift", action="store_true", help="the side with telemetry counts rows for drift as well")
-    parser.add_argument("--pairs", type=int, default=30, help="of neighbouring blocks")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of one block")
+    parser.add_argument("--pairs", type=int, default=150, help="of neighbouring blocks")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of one block")
     parser.add_argument("--warm-up-s", type=float, default=4.0)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--sampling-pct", type=float, default=1.0, help="of the requests that are traced")

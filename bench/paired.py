@@ -7,8 +7,10 @@ import json
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from scipy import stats
@@ -35,13 +37,33 @@ A = TypeVar("A")  # a side
 B = TypeVar("B", bound=Block)
 
 
-async def asked(path: str, *arguments: object) -> dict[str, Any]:
-    """What `telemetry.ask`, in a process of its own, tells of one stretch of full load."""
-    command = (sys.executable, "-m", "bench.telemetry.ask", "--path", path, *map(str, arguments))
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
-    out, _ = await process.communicate()
-    told: dict[str, Any] = json.loads(out)
-    return told
+class Asker:
+    """`telemetry.ask` in a process of its own. Closed at the end of the `async with`."""
+
+    def __init__(self, path: str, body: Path, *options: object) -> None:
+        self._command = (sys.executable, "-m", "bench.telemetry.ask", "--path", path, "--body", str(body), *map(str, options))
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(*self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+    async def ask(self, port: int, seconds: float) -> dict[str, Any]:
+        """What it tells of one stretch of full load."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{port} {seconds}\n".encode())
+        told: dict[str, Any] = json.loads(await self._process.stdout.readline())
+        return told
+
+
+def cpu_s(pid: int) -> float:
+    """Of a process so far, threads that ended included: Linux' clock of its CPU time, which is exact where /proc counts hundredths of a second."""
+    return time.clock_gettime((~pid << 3) | 2)  # as clock_getcpuclockid(3) makes its number
 
 
 async def in_turn(off: A, on: A, pairs: int, measure: Callable[[A], Awaitable[B]]) -> list[B]:

@@ -1,7 +1,8 @@
-"""Asks as fast as it is answered, over a fixed number of connections: `python -m bench.telemetry.ask --port P --path /m/predict --body F`.
+"""Asks as fast as it is answered, over a fixed number of connections: `python -m bench.telemetry.ask --path /m/predict --body F`.
 
-A process of its own; prints how many answers came in which time, how many there were in `all`, and how many were not 200. It does as little as it can: what it
-costs is not the server's.
+A process of its own, told on its standard input whom to ask for how long: a line `PORT SECONDS` for each stretch. Its connections stay from one stretch to the next
+one of the same port, so that short ones can alternate. For each it prints how many answers came in which time, and how many were not 200. It does as little as it can:
+what it costs is not the server's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import sys
 import time
 from array import array
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -20,26 +22,50 @@ from typing import cast
 import uvloop
 
 OK = b"HTTP/1.1 200 "
+DEADLINE_S = 60.0  # for the last answers of a stretch
+
+
+class Stretch:
+    """Full load until it is over. `idle` is set once the last of its connections has its answer."""
+
+    def __init__(self, connections: int) -> None:
+        self.answers = self.failed = 0
+        self.over = False
+        self.took = array("d")
+        self._left = connections
+        self.idle = asyncio.Event()
+
+    def rest(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self.idle.set()
 
 
 class Connection(asyncio.Protocol):
     """One request at a time. An answer has a content-length and comes whole or in parts."""
 
-    def __init__(self, request: Callable[[], bytes], counts: list[int], took: array[float]) -> None:
+    def __init__(self, request: Callable[[], bytes]) -> None:
         self._request = request
-        self._counts = counts  # answers, other answers than 200
-        self._took = took
+        self._stretch: Stretch | None = None
         self._since = 0.0
         self._buffer = b""
-        self._transport: asyncio.WriteTransport | None = None
+        self._transport: asyncio.WriteTransport | None = None  # None: closed
+
+    @property
+    def closed(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's are not derived from it
-        self._ask(self._transport)
 
-    def _ask(self, transport: asyncio.WriteTransport) -> None:
+    def begin(self, stretch: Stretch) -> None:
+        self._stretch = stretch
+        self._ask()
+
+    def _ask(self) -> None:
+        assert self._transport is not None
         self._since = time.perf_counter()
-        transport.write(self._request())
+        self._transport.write(self._request())
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -51,16 +77,23 @@ class Connection(asyncio.Protocol):
         length = int(head[at:].split(b"\r\n", 1)[0])
         if len(self._buffer) < end + 4 + length:
             return
-        self._counts[0] += 1
-        self._counts[1] += not self._buffer.startswith(OK)
+        stretch = self._stretch
+        assert stretch is not None
+        stretch.answers += 1
+        stretch.failed += not self._buffer.startswith(OK)
+        stretch.took.append(time.perf_counter() - self._since)
         self._buffer = b""
-        assert self._transport is not None
-        self._took.append(time.perf_counter() - self._since)
-        self._ask(self._transport)
+        if not stretch.over:
+            self._ask()
+            return
+        self._stretch = None
+        stretch.rest()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None:
-            self._counts[1] += 1
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._transport = None
+        if self._stretch is not None:  # in the middle of a request
+            self._stretch.failed += 1
+            self._stretch.rest()
 
 
 def requests(path: str, body: bytes, *, ids: bool) -> Callable[[], bytes]:
@@ -79,34 +112,42 @@ def requests(path: str, body: bytes, *, ids: bool) -> Callable[[], bytes]:
     return own
 
 
-async def run(port: int, request: Callable[[], bytes], connections: int, seconds: float) -> dict[str, float]:
-    counts, took = [0, 0], array("d")
-    loop = asyncio.get_running_loop()
-    opened = [
-        await loop.create_connection(lambda: Connection(request, counts, took), "127.0.0.1", port) for _ in range(connections)
-    ]
-    await asyncio.sleep(0.2)  # connections to the replica are there now
-    begin, before = time.perf_counter(), counts[0]
-    await asyncio.sleep(seconds)
-    answers, took_s = counts[0] - before, time.perf_counter() - begin
-    for transport, _ in opened:
-        transport.abort()
-    p99_ms = 1000 * sorted(took)[len(took) * 99 // 100]
-    return {"answers": answers, "failed": counts[1], "seconds": took_s, "all": counts[0], "p99_ms": p99_ms}
+class Asker:
+    def __init__(self, request: Callable[[], bytes], connections: int) -> None:
+        self._request = request
+        self._connections = connections
+        self._opened: dict[int, list[Connection]] = defaultdict(list)
+
+    async def run(self, port: int, seconds: float) -> dict[str, float]:
+        opened = self._opened[port] = [one for one in self._opened[port] if not one.closed]
+        loop = asyncio.get_running_loop()
+        while len(opened) < self._connections:
+            opened.append((await loop.create_connection(lambda: Connection(self._request), "127.0.0.1", port))[1])
+        stretch, began = Stretch(len(opened)), time.perf_counter()
+        for one in opened:
+            one.begin(stretch)
+        await asyncio.sleep(seconds)
+        stretch.over = True
+        async with asyncio.timeout(DEADLINE_S):
+            await stretch.idle.wait()
+        took_s = time.perf_counter() - began
+        p99_ms = 1000 * sorted(stretch.took)[len(stretch.took) * 99 // 100] if stretch.took else 0.0
+        return {"answers": stretch.answers, "failed": stretch.failed, "seconds": took_s, "p99_ms": p99_ms}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.telemetry.ask")
-    parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", required=True)
     parser.add_argument("--body", type=Path, required=True, help="file with the body of every request")
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--ids", action="store_true", help="a request id and a trace context for each request")
     options = parser.parse_args()
-    request = requests(options.path, options.body.read_bytes(), ids=options.ids)
-    told = uvloop.run(run(options.port, request, options.connections, options.seconds))
-    sys.stdout.write(json.dumps(told) + "\n")
+    asker = Asker(requests(options.path, options.body.read_bytes(), ids=options.ids), options.connections)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for line in sys.stdin:  # nothing happens between two stretches
+            port, seconds = line.split()
+            sys.stdout.write(json.dumps(runner.run(asker.run(int(port), float(seconds)))) + "\n")
+            sys.stdout.flush()
     return 0
 
 

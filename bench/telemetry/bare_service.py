@@ -5,6 +5,7 @@ Everything on the way to the model is the product's own.
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ class MlflowModel:
 
     def __init__(self) -> None:
         self.outer.serve(predictor.load(source.locate(ROOT).folder))
+        gc.collect()  # as the product's own
+        gc.freeze()
 
     def __is_ready__(self) -> bool:
         return bool(self.outer.responsive)
