@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 LOG = logging.getLogger("bentoml.slipway.otlp")  # below "bentoml", whose handlers a bento sets up
@@ -114,12 +114,21 @@ class Queue(BatchSpanProcessor):
 
 def provider(service: str, target: Target, lost: Lost) -> TracerProvider:
     """Keeps every span that is begun: whether a request is traced was decided before, at the gateway. Begins a thread."""
-    made = TracerProvider(resource=Resource({"service.name": service}), shutdown_on_exit=False)
-    made.add_span_processor(Queue(Exporter(target, lost), lost))
+    made = TracerProvider(resource=resource(service), shutdown_on_exit=False)
+    made.add_span_processor(queue(target, lost))
     return made
 
 
-def close(made: TracerProvider, limit_s: float) -> None:
+def queue(target: Target, lost: Lost) -> Queue:
+    """For spans that are made otherwise. Begins a thread."""
+    return Queue(Exporter(target, lost), lost)
+
+
+def resource(service: str) -> Resource:
+    return Resource({"service.name": service})
+
+
+def close(made: TracerProvider | SpanProcessor, limit_s: float) -> None:
     """Send what is waiting, for so long at most; whoever takes no spans keeps nobody from ending."""
     sending = threading.Thread(target=made.shutdown, name="last spans", daemon=True)
     sending.start()
@@ -128,14 +137,14 @@ def close(made: TracerProvider, limit_s: float) -> None:
 
 def document(spans: Sequence[ReadableSpan]) -> dict[str, Any]:
     """OTLP's ExportTraceServiceRequest in JSON; the spans are of one provider."""
-    resource = spans[0].resource.attributes
+    whose = spans[0].resource.attributes
     scopes: dict[str, list[dict[str, Any]]] = {}
     for span in spans:
         scopes.setdefault(span.instrumentation_scope.name if span.instrumentation_scope else "", []).append(_span(span))
     return {
         "resourceSpans": [
             {
-                "resource": {"attributes": _attributes(resource)},
+                "resource": {"attributes": _attributes(whose)},
                 "scopeSpans": [{"scope": {"name": name}, "spans": found} for name, found in scopes.items()],
             }
         ]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -58,8 +58,7 @@ class Kept(tracing.Tracer):
     def __init__(self) -> None:
         super().__init__(otlp.Target("http://127.0.0.1:9", {}), lambda *_: None, {"model": "toy", "model_version": "7"})
         self.done = InMemorySpanExporter()
-        self._provider = TracerProvider()
-        self._provider.add_span_processor(SimpleSpanProcessor(self.done))
+        self._queue = SimpleSpanProcessor(self.done)
 
     def spans(self) -> dict[str, ReadableSpan]:
         return {span.name: span for span in self.done.get_finished_spans()}
