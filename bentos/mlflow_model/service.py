@@ -6,6 +6,7 @@ it. Health, metrics and docs stay BentoML's. Must never load the model at import
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from pathlib import Path
@@ -81,6 +82,12 @@ def _log_as_json(found: source.Source) -> None:
             handler.filters.clear()  # BentoML's puts a request id of its own over ours
 
 
+def _spare_the_collector() -> None:
+    """The model and what it imported live as long as the process. Looking through them for garbage again and again would stop all requests each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @bentoml.service(name="mlflow_model", service_class=ModelService, workers=1, traffic={"timeout": 60})
 class MlflowModel:
     """Serves one registered MLflow model. POST /predict and /invocations take MLflow's scoring protocol; GET /schema says which input."""
@@ -98,6 +105,7 @@ class MlflowModel:
 
     def __init__(self) -> None:
         self.outer.serve(counting.watched(predictor.load(source.locate(ROOT).folder), self.counter))
+        _spare_the_collector()
 
     def __is_ready__(self) -> bool:
         return self.outer.responsive
