@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -67,9 +68,22 @@ def test_what_is_neither_is_told_apart(answer: Any) -> None:
     assert (found["unread"], found["epochs"]) == (1, {})
 
 
-@pytest.mark.parametrize("epoch", [b"", b"x", b"-1", b"1" * 40, b"1.5", "²".encode()])
+@pytest.mark.parametrize("epoch", [b"", b"x", b"-1", b"1" * 40, b"1.5", b"03", "²".encode()])
 def test_no_epoch_of_ours_is_not_counted(epoch: bytes) -> None:
     assert counted([1.0], epoch=epoch)["epochs"] == {}
+
+
+def test_many_scores_are_all_counted_and_in_the_bins_that_their_two_digits_say() -> None:
+    drawn = np.random.default_rng(7).lognormal(0, 9, 3 * answers.WAITING + 17)
+    scores = [*drawn, *(10.0**power for power in range(-9, 16)), 9.96, 99.4, 9.9e15, 1e-9]
+    counter = answers.Answers()
+    for score in scores:
+        counter.add(b"3", [float(score)])
+        counter.add(b"3", np.array([[math.nan]]))
+    found = counter.counted()["epochs"]["3"]
+    assert dict(found["scores"]) == Counter(float(f"{score:.1e}") if score >= answers.SMALLEST else 0.0 for score in scores)
+    assert found["classes"] == [("<null>", len(scores))]
+    assert counter.counted()["epochs"]["3"] == found, "asking counts nothing twice"
 
 
 def test_it_stays_small() -> None:
