@@ -155,7 +155,7 @@ def main() -> int:
     report.table("The log alone", "µs of CPU a row", {f"model {options.model}": each_us})
     blocks, answered, rows = asyncio.run(measure(options))
     quantities = {"requests a second": "per_s", "CPU µs a request": "cpu_us", "latency p99, ms": "p99_ms"}
-    found: dict[str, dict[str, Any]] = {label: paired.compared(blocks, quantity) for label, quantity in quantities.items()}
+    found: dict[str, dict[str, Any]] = {label: paired.compared([blocks], quantity) for label, quantity in quantities.items()}
     title = f"Prediction log at 100 %, model {options.model}: {options.pairs} pairs of {options.seconds:g} s"
     paired.show(title, found, ".4g")
     report.console.print(f"logged: {rows} of {answered}", highlight=False)

@@ -1,12 +1,13 @@
 """What does all telemetry together cost? Gateway and bento at full load, without any and with all of it, in turn in one run.
 
-    python bench/bench_telemetry.py --model flights --pairs 150 --seconds 0.5
+    python bench/bench_telemetry.py --model flights --rounds 6 --pairs 40 --seconds 0.5
 
 Two Envoys with one bento each, of the same model: the demo's, or the smallest that there is. `off`: the product's way to the model and nothing else
 (the judge's counters stay: without them there are no rollouts). `on`: the product as it is, with the access log, 1 % of the requests traced,
 their spans taken by somebody, the bento's metrics, and both scraped; with --drift its counters of features and predictions, too. Blocks of
 full load (closed loop, 16 connections) alternate: off, on, on, off, ... Each pair of neighbours gives one ratio of requests per second and one
-of CPU seconds per request (Envoy and the bento's process). The interval is Student's, of the logarithms. Other work on the machine moves
+of CPU seconds per request (Envoy and the bento's process). Each round has processes of its own, and the interval is Student's over the rounds
+(`paired.compared` says why). Other work on the machine moves
 the first ratio more than the second, and short blocks suffer less from it than long ones. What `on` does now and then is paid by `on`: it is scraped during its own
 blocks, once in five seconds of them, and CPU that it uses after a block, for spans that left late, counts with its next one.
 """
@@ -38,7 +39,7 @@ from runtime import record as records
 NAME = "bench-model"
 BARE = Path(__file__).parent / "telemetry" / "bare_service.py"
 SCRAPE_S = 5.0
-SPANS_S = 10.0  # after the load: the last ones are on their way
+SPANS_S = 3.0  # after the load: the last ones are on their way
 ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"  # as Prometheus asks
 DEADLINE_S = 180.0
 TARGET_PCT = 5.0
@@ -158,18 +159,22 @@ class Load:
                 self.took["scraped_bytes"] += len(await answer.read())
 
 
-async def measure(options: argparse.Namespace) -> tuple[list[Block], dict[str, int]]:
+async def measure(
+    options: argparse.Namespace, subject: subjects.Subject, order: Sequence[str]
+) -> tuple[list[Block], Counter[str]]:
+    """One round. `order` in which the arms are started."""
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as name, children.Children(Path(name)) as programs:
         folder, port = Path(name), random_ports().api
-        subject, body = replace(subjects.SUBJECTS[options.model](), counted=options.drift), folder / "body.json"
+        body = folder / "body.json"
         body.write_bytes(subject.body)
         async with AsyncExitStack() as stack:
             otlp = f"http://{HOST}:{port}"
             settings = Settings(trace_sampling_pct=options.sampling_pct)
-            off, on = [
-                await stack.enter_async_context(opened(arm, folder / arm, subject, programs, otlp, settings))
-                for arm in (paired.OFF, paired.ON)
-            ]
+            arms = {
+                arm: await stack.enter_async_context(opened(arm, folder / arm, subject, programs, otlp, settings))
+                for arm in order
+            }
+            off, on = arms[paired.OFF], arms[paired.ON]
             programs.program("sink", "telemetry.sink", "--port", port)
             http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SCRAPE_S)))
             asking = paired.Asker(f"/{NAME}/predict", body, "--connections", options.connections)
@@ -181,37 +186,49 @@ async def measure(options: argparse.Namespace) -> tuple[list[Block], dict[str, i
             blocks = await paired.in_turn(off, on, options.pairs, lambda arm: load.block(arm, options.seconds))
             await asyncio.sleep(SPANS_S)
             programs.stop("sink")
-        return blocks, {**load.took, **json.loads((folder / "sink.log").read_text().splitlines()[-1])}
+        return blocks, load.took + Counter(json.loads((folder / "sink.log").read_text().splitlines()[-1]))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Gateway and bento at full load, with and without all telemetry.")
     parser.add_argument("--model", choices=subjects.SUBJECTS, default="flights")
     parser.add_argument("--drift", action="store_true", help="the side with telemetry counts rows for drift as well")
-    parser.add_argument("--pairs", type=int, default=150, help="of neighbouring blocks")
+    parser.add_argument("--rounds", type=int, default=6, help="each with processes of its own")
+    parser.add_argument("--pairs", type=int, default=40, help="of neighbouring blocks in each round")
     parser.add_argument("--seconds", type=float, default=0.5, help="of one block")
     parser.add_argument("--warm-up-s", type=float, default=4.0)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--sampling-pct", type=float, default=1.0, help="of the requests that are traced")
     options = parser.parse_args()
     children.stop_on_sigterm()
-    blocks, took = asyncio.run(measure(options))
+    subject = replace(subjects.SUBJECTS[options.model](), counted=options.drift)
+    rounds: list[list[Block]] = []
+    took: Counter[str] = Counter()
+    for number in range(options.rounds):
+        order = (paired.OFF, paired.ON) if number % 2 == 0 else (paired.ON, paired.OFF)
+        found, taken = asyncio.run(measure(options, subject, order))
+        rounds.append(found)
+        took += taken
+    blocks = [one for found in rounds for one in found]
     answers = sum(one.answers for one in blocks)
     failed = sum(one.failed for one in blocks)
     quantities = {"requests a second": "per_s", "CPU µs a request": "cpu_us", "Envoy's": "envoy_us", "the bento's": "bento_us"}
-    rows = {label: paired.compared(blocks, quantity) for label, quantity in quantities.items()}
-    title = f"All telemetry{' and drift' if options.drift else ''}, model {options.model}, {options.sampling_pct:g} % traced: {options.pairs} pairs of {options.seconds:g} s"
+    rows = {label: paired.compared(rounds, quantity) for label, quantity in quantities.items()}
+    title = f"All telemetry{' and drift' if options.drift else ''}, model {options.model}, {options.sampling_pct:g} % traced: {options.rounds} rounds of {options.pairs} pairs of {options.seconds:g} s"
     paired.show(title, rows, ".0f")
-    report.console.print(f"taken meanwhile: {took}", highlight=False)
+    report.console.print(f"taken meanwhile: {dict(took)}", highlight=False)
     problems = [f"{failed} of {answers} requests failed"] if failed else []
     if not took.get("posts") or not took.get("scrapes"):
-        problems.append(f"nobody took spans or metrics, so their cost is not in these numbers: {took}")
+        problems.append(f"nobody took spans or metrics, so their cost is not in these numbers: {dict(took)}")
     cost_pct = round(100 * (1 - rows["requests a second"]["ratio"]), 2)
     document = {
         "options": vars(options),
         "compared": {quantities[label]: row for label, row in rows.items()},
         "taken": took,
-        "blocks": [[one.arm, round(one.per_s, 1), round(one.envoy_us, 2), round(one.bento_us, 2)] for one in blocks],
+        "blocks": [
+            [[one.arm, round(one.per_s, 1), round(one.envoy_us, 2), round(one.bento_us, 2)] for one in found]
+            for found in rounds
+        ],
         "targets": {"throughput": report.target(cost_pct, TARGET_PCT, "% of throughput")},
         "problems": problems,
     }

@@ -80,16 +80,24 @@ async def in_turn(off: A, on: A, pairs: int, measure: Callable[[A], Awaitable[B]
     return blocks
 
 
-def compared(blocks: Sequence[Any], quantity: str) -> dict[str, Any]:
-    """`on` over `off`: the ratio with its 95 % interval (Student's, of the logarithms), over pairs of neighbours. A block has `arm` and the quantity."""
+def compared(rounds: Sequence[Sequence[Any]], quantity: str) -> dict[str, Any]:
+    """`on` over `off`: the ratio with its 95 % interval (Student's, of the logarithms). A block has `arm` and the quantity.
+
+    Of several rounds, each with processes of its own, the interval is that of their means: how a process happens to lie in memory makes two that are the same
+    differ by two percent, which no number of blocks of one pair of processes tells. Of one round it is that of its pairs of neighbours, and tells of those processes.
+    """
     logs = []
-    for first, second in zip(blocks[::2], blocks[1::2], strict=True):
-        both = {one.arm: getattr(one, quantity) for one in (first, second)}
-        logs.append(math.log(both[ON] / both[OFF]))
-    mean, half = float(np.mean(logs)), 0.0
-    if len(logs) > 1:
-        half = float(stats.t.ppf(0.975, len(logs) - 1) * np.std(logs, ddof=1) / math.sqrt(len(logs)))
-    sides = {arm: float(np.median([getattr(one, quantity) for one in blocks if one.arm == arm])) for arm in (OFF, ON)}
+    for blocks in rounds:
+        pairs = [{one.arm: getattr(one, quantity) for one in pair} for pair in zip(blocks[::2], blocks[1::2], strict=True)]
+        logs.append([math.log(both[ON] / both[OFF]) for both in pairs])
+    means = logs[0] if len(logs) == 1 else [float(np.mean(one)) for one in logs]
+    mean, half = float(np.mean(means)), 0.0
+    if len(means) > 1:
+        half = float(stats.t.ppf(0.975, len(means) - 1) * np.std(means, ddof=1) / math.sqrt(len(means)))
+    sides = {
+        arm: float(np.median([getattr(one, quantity) for blocks in rounds for one in blocks if one.arm == arm]))
+        for arm in (OFF, ON)
+    }
     return {**sides, "ratio": math.exp(mean), "low": math.exp(mean - half), "high": math.exp(mean + half)}
 
 

@@ -4,7 +4,7 @@ The gateway tells the epoch in a header, on the split alone: what testers ask of
 request arrived, however late it ends. One answer per request, that of its first row: the split gives requests to a version, not rows, and
 a thousand rows from one caller are one fact. Bins are the same for all versions (the two leading digits of a score, the text of a
 class), unlike those of `counting`, which are the version's own. It must never fail an answer. Used in the event loop alone.
-A score waits until there are many, since most of what one costs is the calls that count it.
+An answer waits until there are many, since most of what one costs is the calls that count it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 EPOCH_HEADER = b"x-slipway-epoch"
 FORMAT = 1  # of what `counted` says
-WAITING = 256  # scores of one epoch
+WAITING = 256  # answers of one epoch
 EPOCHS = 16  # are kept; a rollout that changes the split more often has long been asked for the older ones
 CLASSES = 200  # per epoch; more are one
 CLASS_CHARS = 100
@@ -28,7 +28,8 @@ _DECADES = np.array([float(f"1e{power}") for power in range(-9, 16)])  # 10 to t
 _UNITS = np.array(
     [float(f"1e{power}") for power in range(-11, 15)]
 )  # of the second digit, by how many decades are not above a score
-_SCORES = frozenset({float, np.float64, np.float32})  # counted as they are
+_SCORES = frozenset({float, np.float64, np.float32})
+_AS_THEY_ARE = _SCORES | {int, np.int64, np.int32}  # wait as they are; what else there is is read at once
 
 
 class _Epoch:
@@ -37,24 +38,27 @@ class _Epoch:
     __slots__ = ("_scores", "classes", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: list[float] = []
+        self.waiting: list[Any] = []
         self._scores: Counter[int] = Counter()
         self.classes: dict[str, int] = {}
 
     def count(self) -> None:
         """What waits."""
-        scores = np.array(self.waiting, dtype=np.float64)
+        scores = [answer for answer in self.waiting if type(answer) in _SCORES]
+        others = Counter(answer for answer in self.waiting if type(answer) not in _SCORES)
         self.waiting.clear()
-        known = scores[~np.isnan(scores)]
-        if nulls := len(scores) - len(known):
-            self.of_class(NULL, nulls)
-        bins, many = np.unique(_bins(known), return_counts=True)
-        for bin_of, count in zip(bins.tolist(), many.tolist(), strict=True):
-            self._scores[bin_of] += count
-
-    def of_class(self, name: str, many: int = 1) -> None:
-        name = name if name in self.classes or len(self.classes) < CLASSES else OTHER
-        self.classes[name] = self.classes.get(name, 0) + many
+        if scores:
+            given = np.array(scores, dtype=np.float64)
+            known = given[~np.isnan(given)]
+            others[NULL] += len(given) - len(known)
+            bins, many = np.unique(_bins(known), return_counts=True)
+            for bin_of, count in zip(bins.tolist(), many.tolist(), strict=True):
+                self._scores[bin_of] += count
+        for answer, count in others.items():
+            if count:
+                name = str(answer)
+                name = name if name in self.classes or len(self.classes) < CLASSES else OTHER
+                self.classes[name] = self.classes.get(name, 0) + count
 
     def scores(self) -> list[tuple[float, int]]:
         """Bins, by the score in the middle of each, and how many are in it."""
@@ -91,13 +95,10 @@ class Answers:
             return
         try:
             first = answer[0]
-            if type(first) not in _SCORES:
+            if type(first) not in _AS_THEY_ARE:
                 first = _read(first)
         except (TypeError, ValueError, KeyError, IndexError):
             self._unread += 1
-            return
-        if isinstance(first, str):
-            found.of_class(first)
             return
         found.waiting.append(first)
         if len(found.waiting) >= WAITING:
@@ -131,6 +132,6 @@ def _read(row: Any) -> float | str:
     value = row.item() if isinstance(row, np.generic) else row
     if isinstance(value, float):
         return value
-    if value is not None and not isinstance(value, int | str):
+    if value is not None and not isinstance(value, (int, str)):
         raise TypeError(type(value).__name__)
     return NULL if value is None else str(value)[:CLASS_CHARS]

@@ -64,14 +64,14 @@ async def test_the_queue_is_bounded_and_closes() -> None:
 
 
 async def test_the_twin_is_down_and_slow_when_told() -> None:
-    twin = memory.MemoryRegistry(lambda: datetime(2026, 1, 1, tzinfo=UTC), timeout_s=0.02)
+    twin = memory.MemoryRegistry(lambda: datetime(2026, 1, 1, tzinfo=UTC), timeout_s=0.4)
     twin.add("m")
     twin.add("m")
     twin.down = True
     for asked in (twin.models(), twin.alias("m", "champion"), twin.set_alias("m", "champion", 1)):
         with pytest.raises(ports.Unavailable):
             await asked
-    twin.down, twin.slow_s = False, 0.05
+    twin.down, twin.slow_s = False, 1.0  # the two callers have left by 0.8 s, and by 1.0 s both changes are made
     for version in (1, 2):
         with pytest.raises(ports.Unavailable):
             await twin.set_alias("m", "champion", version)
