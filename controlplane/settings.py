@@ -105,7 +105,7 @@ class Settings(pydantic_settings.BaseSettings):
             le=100,
             description="Share of the requests that went well in the access log; failed, refused, slow and traced ones are all there.",
         ),
-    ] = 10.0
+    ] = 1.0
     trace_sampling_pct: Annotated[
         float, Field(ge=0, le=100, description="Share of the requests that gateways trace, unless the caller has decided.")
     ] = 1.0

@@ -44,7 +44,7 @@ class Settings:
     max_requests: int = 4096
     linger_s: float = 10.0
     drain_s: float = 5.0
-    access_log_share_pct: float = 10.0
+    access_log_share_pct: float = 1.0
     trace_sampling_pct: float = 1.0
     trace_headers: tuple[tuple[str, str], ...] = ()
     trace_callers: bool = True

@@ -27,6 +27,7 @@ class ModelService(Service[Any]):
         found = source.locate(ROOT)
         limits = app.Limits(deadline_s=float(os.environ.get("SLIPWAY_DEADLINE_S", "10")))
         meter = metrics.Meter(found.model, found.version)
+        meter.begin()
         _log_as_json(found)
         reference = counting.load(found.folder)
         inner = exposing.Exposed(super().to_asgi(is_main), found.model, found.version, reference, exemplars=meter.exemplars)

@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -188,9 +189,10 @@ def test_the_control_plane_tells_every_name_from_its_first_breath() -> None:
 
 def test_the_bento_repeats_the_names_of_its_metrics() -> None:
     meter = of_the_bento.Meter("toy", "7")
-    meter.answered(503, 0.001)
-    meter.answered(200, 0.0015, 0xAB)
-    meter.answered(200, 60.0, 0xCD)
+    now = time.perf_counter()
+    meter.answered((503, 0.001, 0, now))
+    meter.answered((200, 0.0015, 0xAB, now))
+    meter.answered((200, 60.0, 0xCD, now))
     meter.called(3, 0.0001, 0.002)
     meter.flush()  # as before each scrape
     text = Scrape(prometheus_client.generate_latest().decode())

@@ -46,7 +46,7 @@ class Identity:
 
 
 class App:
-    """Wraps BentoML's app. Answers 503 until `serve` was given the loaded model. split: hears of every answer to a request that came
+    """Wraps BentoML's app. Answers 503 until `serve` was given the loaded model. counted: is given every answer, as `metrics.Answered`. split: hears of every answer to a request that came
     along a gateway's split, with its epoch."""
 
     def __init__(
@@ -54,7 +54,7 @@ class App:
         inner: ASGI,
         identity: Identity,
         limits: Limits,
-        counted: Callable[[int, float, int], None],
+        counted: Callable[[tuple[int, float, int, float]], None],
         called: batching.Called = lambda *_: None,
         *,
         tracer: tracing.Tracer | None = None,
@@ -124,7 +124,7 @@ class App:
         if request_id:
             headers.append((b"x-request-id", request_id))
         ended = time.perf_counter()
-        self._counted(status, ended - began, trace.trace_id if trace is not None else 0)
+        self._counted((status, ended - began, trace.trace_id if trace is not None else 0, ended))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         if trace is not None and self._tracer is not None:

@@ -1,8 +1,8 @@
 """What a bento counts of itself, beside BentoML's own metrics and on the same /metrics.
 
 Created in the worker only, after BentoML has set up its shared folder for metric values; imported earlier, they would be lost. A value in
-that folder costs 1.5 to 3 microseconds to change, 13 for a request in all. So a request leaves its numbers in lists, and what they come to
-reaches the folder once a second, and before each scrape.
+that folder costs 1.5 to 3 microseconds to change, 13 for a request in all. So a request leaves its numbers in a line, at the price of one
+call, and a thread brings what they come to into the folder once a second; so does each scrape.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,16 @@ EVERY_S = 1.0
 DURATION = "slipway_server_request_duration_seconds"
 _SECONDS, _ROWS = np.array(SECONDS), np.array(ROWS)
 _EDGES = (*(f"{edge}" for edge in SECONDS), "+Inf")  # as they are written
+
+
+# Of one request: its status, the seconds it took, its trace id (0: it is not traced), and when it ended by time.perf_counter().
+Answered = tuple[int, float, int, float]
+T = TypeVar("T")
+
+
+def _taken(line: deque[T]) -> list[T]:
+    """All that is in the line, while others go on appending to it."""
+    return [line.popleft() for _ in range(len(line))]
 
 
 def _give(into: Histogram, edges: np.ndarray[Any, Any], values: Sequence[float]) -> None:
@@ -71,54 +81,53 @@ class Meter:
         self._unlogged = {reason: unlogged.labels(**whose, reason=reason) for reason in ("queue", "storage", "encoding")}
         # There from the start, so that the first of them is an increase.
         self._codes = {code: requests.labels(**whose, code=str(code)) for code in (200, 500)}
-        # Of each request and of each call, one number after the other: many small objects would keep the garbage collector busy.
-        self._statuses: list[int] = []
-        self._took_s: list[float] = []
-        self._calls: list[float] = []
+        self._answers: deque[Answered] = deque()
+        self._calls: deque[tuple[int, float, float]] = deque()
         self._exemplars: dict[str, openmetrics.Exemplar] = {}
-        self._lock = threading.Lock()
-        self._flush_at = 0.0
+        self._flushing = threading.Lock()
+        self.answered: Callable[[Answered], None] = self._answers.append
 
-    def answered(self, status: int, took_s: float, trace_id: int = 0) -> None:
-        """One request; 0: it was not traced."""
-        if trace_id:
-            edge = _EDGES[bisect_left(SECONDS, took_s)]
-            self._exemplars[edge] = openmetrics.Exemplar(trace_id, took_s, time.time_ns() / 1e9)
-        self._statuses.append(status)
-        self._took_s.append(took_s)
-        if time.monotonic() >= self._flush_at:
+    def begin(self) -> None:
+        """Flush from now on, as long as the process lives."""
+        threading.Thread(target=self._flush_again_and_again, name="metrics", daemon=True).start()
+
+    def _flush_again_and_again(self) -> None:
+        while True:
+            time.sleep(EVERY_S)
             self.flush()
 
     def called(self, rows: int, waited_s: float, took_s: float) -> None:
         """One call of the model, in the worker thread."""
-        with self._lock:
-            self._calls += (rows, waited_s, took_s)
+        self._calls.append((rows, waited_s, took_s))
 
     def exemplars(self) -> dict[str, openmetrics.Exemplar]:
-        """The last traced request in each bucket of DURATION, by the bucket's upper edge."""
+        """As of the last flush, the last traced request in each bucket of DURATION, by the bucket's upper edge."""
         return dict(self._exemplars)
 
     def flush(self) -> None:
-        """Into what is scraped. In the event loop, as `answered`."""
-        with self._lock:
-            calls, self._calls = self._calls, []
-        if self._took_s:
-            for status, count in Counter(self._statuses).items():
-                if status not in self._codes:
-                    self._codes[status] = self._requests.labels(**self._whose, code=str(status))
-                self._codes[status].inc(count)
-            _give(self._duration, _SECONDS, self._took_s)
-            self._statuses.clear()
-            self._took_s.clear()
-        if calls:
-            self._predictions.inc(sum(calls[::3]))
-            for into, edges, values in (
-                (self._batch, _ROWS, calls[::3]),
-                (self._queue, _SECONDS, calls[1::3]),
-                (self._inference, _SECONDS, calls[2::3]),
-            ):
-                _give(into, edges, values)
-        self._flush_at = time.monotonic() + EVERY_S
+        """Into what is scraped. From any thread."""
+        with self._flushing:
+            if answers := _taken(self._answers):
+                self._flush_answers(answers)
+            if calls := _taken(self._calls):
+                rows, waited_s, took_s = zip(*calls, strict=True)
+                self._predictions.inc(sum(rows))
+                _give(self._batch, _ROWS, rows)
+                _give(self._queue, _SECONDS, waited_s)
+                _give(self._inference, _SECONDS, took_s)
+
+    def _flush_answers(self, answers: Sequence[Answered]) -> None:
+        statuses, took_s, _, _ = zip(*answers, strict=True)
+        for status, count in Counter(statuses).items():
+            if status not in self._codes:
+                self._codes[status] = self._requests.labels(**self._whose, code=str(status))
+            self._codes[status].inc(count)
+        _give(self._duration, _SECONDS, took_s)
+        epoch_s = time.time_ns() / 1e9 - time.perf_counter()
+        for _, took, trace_id, ended in answers:
+            if trace_id:
+                edge = _EDGES[bisect_left(SECONDS, took)]
+                self._exemplars[edge] = openmetrics.Exemplar(trace_id, took, epoch_s + ended)
 
     def spans_lost(self, spans: int, reason: str) -> None:
         """From any thread."""
