@@ -128,8 +128,11 @@ async def opened(
 async def acked(gateway: adapter.EnvoyGateway) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while True:
-            if (await gateway.state(NAME)).ack is model.Ack.YES:
+            found = await gateway.state(NAME)
+            if found.ack is model.Ack.YES:
                 return
+            if found.ack is model.Ack.REFUSED:
+                raise RuntimeError(f"Envoy refuses what it is given: {found.nodes}")
             await asyncio.sleep(0.05)
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 
+from cli.stack.ports import free_port
 from judge import bins
 
 RATES = {"bentoml": 60.0}  # requests a second to each of the two,
@@ -74,7 +75,7 @@ def measure(server: str, settings: dict[str, str], seconds: float) -> tuple[np.n
     processes, ports = [], []
     try:
         for disturbance in ({}, settings):
-            ports.append(_free_port())
+            ports.append(free_port())
             processes.append(_start(server, ports[-1], disturbance))
         for port in ports:
             _wait_for(port)
@@ -84,13 +85,6 @@ def measure(server: str, settings: dict[str, str], seconds: float) -> tuple[np.n
             process.terminate()
         for process in processes:
             process.wait(timeout=20)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _start(server: str, port: int, disturbance: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import secrets
 import socket
 from dataclasses import dataclass
 
 HOST = "127.0.0.1"
+LOWEST, EPHEMERAL = 10_000, 32_768  # from the second one on Linux gives ports to outgoing connections
+TRIES = 100
 
 
 class PortTaken(Exception):
@@ -58,12 +61,24 @@ def option(name: str) -> str:
 def random_ports() -> Ports:
     """Ports that were free a moment ago, all different: they are held open until every one of them is known."""
     with contextlib.ExitStack() as held:
-        found: dict[str, int] = {}
-        for field in dataclasses.fields(Ports):
-            listener = held.enter_context(socket.socket())
-            listener.bind((HOST, 0))
-            found[field.name] = listener.getsockname()[1]
-    return Ports(**found)
+        return Ports(**{field.name: _held(held) for field in dataclasses.fields(Ports)})
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with contextlib.ExitStack() as held:
+        return _held(held)
+
+
+def _held(held: contextlib.ExitStack) -> int:
+    """Not one that the system would choose: those are also what it gives to outgoing connections, which may take it before its server does."""
+    for _ in range(TRIES):
+        listener = held.enter_context(socket.socket())
+        port = LOWEST + secrets.randbelow(EPHEMERAL - LOWEST)
+        with contextlib.suppress(OSError):
+            listener.bind((HOST, port))
+            return port
+    raise PortTaken(f"none of {TRIES} ports from {LOWEST} to {EPHEMERAL} that were tried is free")
 
 
 def check_free(ports: Ports, unused: frozenset[str] = frozenset()) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from cli.stack.ports import free_port
 from gateway import adapter, bootstrap, memory, process
 from gateway.settings import Settings
 from judge import bins
@@ -49,12 +49,6 @@ class MemoryWorld:
 
     async def send(self, name: str, version: int, requests: int, errors: int) -> None:
         self._memory.count(name, version, requests, errors, replica="127.0.0.1:3001", latency_us=460.0)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def replica(request: web.Request) -> web.Response:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from cli.stack.ports import free_port
 from gateway import adapter, bootstrap, counts, process
 from gateway.settings import Settings
 from judge.samples import Sample
@@ -22,12 +22,6 @@ from rollout import model, ports
 
 DEADLINE_S = 20.0
 NAME = "flight-delay"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def answer(_: web.Request) -> web.Response:

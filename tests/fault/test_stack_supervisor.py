@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ import psutil
 import pytest
 
 from cli.stack import supervisor
+from cli.stack.ports import free_port
 from tests.waiting import poll
 
 # Answers 200 on the port in argv[1]; with a second argument it also has a child of its own that outlives a SIGKILL of its parent.
@@ -30,12 +30,6 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 """
 
 Make = Callable[..., supervisor.Supervisor]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def child(

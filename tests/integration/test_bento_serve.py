@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from cli.stack.ports import free_port
 from runtime import packager, process
 
 SERVICE = Path(__file__).parents[2] / "bentos" / "mlflow_model"
@@ -58,12 +59,6 @@ mlflow.pyfunc.save_model(
     input_example=people, pip_requirements=["mlflow"],
 )
 """
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Server:

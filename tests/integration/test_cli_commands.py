@@ -23,6 +23,7 @@ from typer.testing import CliRunner, Result
 
 from cli import main
 from cli.exits import Exit
+from cli.stack.ports import free_port
 from controlplane import observe, passes, traffic
 from controlplane.api import app as api
 from controlplane.api import services
@@ -125,12 +126,6 @@ class Plane:
             self._up.set()  # who connects now waits in the backlog
             await self._server.serve(sockets=[listener])
         await loop.shutdown(5)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

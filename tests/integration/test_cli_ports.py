@@ -27,6 +27,7 @@ def test_out_of_range_is_refused_with_its_option() -> None:
 def test_random_ports_are_free_and_different() -> None:
     found = ports.random_ports()
     assert len({port for _, port in found.items()}) == 7
+    assert all(ports.LOWEST <= port < ports.EPHEMERAL for port in (ports.free_port(), *(port for _, port in found.items())))
     ports.check_free(found)
 
 

@@ -7,7 +7,6 @@ import contextlib
 import io
 import json
 import math
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from cli.stack.ports import free_port
 from gateway import adapter, bootstrap, process
 from gateway.settings import Settings
 from judge import bins
@@ -27,12 +27,6 @@ from rollout import model
 DEADLINE_S = 10.0
 TIMEOUT_S = 0.5  # of a request through this gateway
 NAME = "flight-delay"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def answer(request: web.Request) -> web.StreamResponse:

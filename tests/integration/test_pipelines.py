@@ -8,7 +8,6 @@ import io
 import itertools
 import json
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ import pandas as pd
 import pytest
 from aiohttp import web
 
+from cli.stack.ports import free_port
 from pipelines import flights, propose, replay
 from pipelines.tally import Outcome, Record
 from tests.receiver import Receiver
@@ -47,12 +47,6 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.01)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make(plan: replay.Plan, log: io.StringIO | None = None, watch: Callable[[Record], None] | None = None) -> replay.Replay:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import aiohttp
 import numpy as np
 import pytest
 
+from cli.stack.ports import free_port
 from controlplane.broadcast import Broadcast
 from controlplane.clock import SteadyClock
 from controlplane.history import History
@@ -59,12 +59,6 @@ for version, limit in ((1, 10), (2, 10), (3, 13)):
         pyfunc_predict_fn="predict_proba", serialization_format="cloudpickle", pip_requirements=["scikit-learn"],
     )
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
