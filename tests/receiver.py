@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 
-class Receiver(ThreadingHTTPServer):
+class Receiver(ThreadingHTTPServer, ABC):
     """A test says in `take` what it keeps of a post, and how it answers."""
 
     daemon_threads = True
@@ -21,9 +22,9 @@ class Receiver(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
+    @abstractmethod
     def take(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         """Status and content of the answer. Names of headers are in small letters. Called in a thread of each request."""
-        raise NotImplementedError
 
     @contextmanager
     def listening(self) -> Iterator[Self]:

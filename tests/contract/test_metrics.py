@@ -32,6 +32,7 @@ from gateway import adapter, bootstrap, process, settings
 from monitoring import names, server
 from registry import profile
 from rollout import model
+from tests.waiting import poll
 
 NAMED = "fraud.v2"  # a dot in the name is where Envoy would cut it
 SERIES = 300  # per model and version, over all programs, of a model like the demo's: drift, reports and all
@@ -215,6 +216,10 @@ def test_the_bento_repeats_the_names_of_its_metrics() -> None:
     )
     assert {edge: one.trace_id for edge, one in meter.exemplars().items()} == {"0.002": 0xAB, "+Inf": 0xCD}
     assert {labels["code"] for labels in text.of("slipway_server_requests_total")} == {"200", "500", "503"}
+    meter.begin()  # from now on it flushes by itself
+    meter.called(4, 0.0001, 0.002)
+    told = "slipway_server_predictions_total"
+    poll(lambda: Scrape(prometheus_client.generate_latest().decode()).value(told, model="toy", model_version="7") == 7, 10)
 
 
 def test_the_bento_repeats_the_names_of_what_it_counts_for_drift() -> None:

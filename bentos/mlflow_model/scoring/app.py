@@ -46,8 +46,8 @@ class Identity:
 
 
 class App:
-    """Wraps BentoML's app. Answers 503 until `serve` was given the loaded model. counted: is given every answer, as `metrics.Answered`. split: hears of every answer to a request that came
-    along a gateway's split, with its epoch."""
+    """Wraps BentoML's app. Answers 503 until `serve` was given the loaded model. counted: is given every answer, as `metrics.Answered`.
+    split: hears of every answer to a request that came along a gateway's split, with its epoch."""
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ call, and a thread brings what they come to into the folder once a second; so do
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from bisect import bisect_left
@@ -21,6 +22,7 @@ from . import openmetrics
 if TYPE_CHECKING:
     from prometheus_client import Histogram
 
+LOG = logging.getLogger("bentoml.slipway.metrics")  # below "bentoml", whose handlers are set up
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0)
 EVERY_S = 1.0
@@ -94,7 +96,10 @@ class Meter:
     def _flush_again_and_again(self) -> None:
         while True:
             time.sleep(EVERY_S)
-            self.flush()
+            try:
+                self.flush()
+            except OSError as error:  # the folder is full; without this thread the lines would grow for ever
+                LOG.warning("numbers of a second are lost to /metrics: %s", error)
 
     def called(self, rows: int, waited_s: float, took_s: float) -> None:
         """One call of the model, in the worker thread."""
